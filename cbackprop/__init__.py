@@ -1,0 +1,76 @@
+"""Neural networks on CPUs: backpropagation, certified, at the speed of the silicon."""
+
+import os as _os
+
+from cbackprop import _engine
+from cbackprop._certify import Certificate, certify
+from cbackprop.exceptions import DivergenceError, ModelFileError
+from cbackprop.history import History
+from cbackprop.network import Gradients, Network
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Certificate",
+    "DivergenceError",
+    "Gradients",
+    "History",
+    "ModelFileError",
+    "Network",
+    "certify",
+    "load",
+    "show_config",
+]
+
+
+def _cap_kernels(name: str | None) -> None:
+    """CBACKPROP_ISA caps the kernel table that the CPU would get."""
+    if not name:
+        return
+    here = ", ".join(_engine.kernel_names())
+    answer = _engine.choose_kernels(name)
+    if answer == -1:
+        raise RuntimeError(
+            f"CBACKPROP_ISA = {name!r}, expected portable, avx2, avx512 or neon (here: {here})"
+        )
+    if answer == -2:
+        raise RuntimeError(
+            f"CBACKPROP_ISA = {name!r} does not run on this CPU or is not in this build; "
+            f"here: {here}"
+        )
+
+
+_cap_kernels(_os.environ.get("CBACKPROP_ISA"))
+
+
+def load(path: "str | _os.PathLike[str]") -> Network:
+    """Read a network that `Network.save` wrote. Nothing in the file is executed.
+
+    Raises
+    ------
+    ModelFileError
+        The file is damaged, or is not a cbackprop model.
+    OSError
+        The file cannot be read.
+    """
+    from cbackprop.io import model_file
+
+    return model_file.loads(model_file.read(path))
+
+
+def show_config() -> dict[str, object]:
+    """Version, kernel table in use and available, default threads.
+
+    Examples
+    --------
+    >>> sorted(show_config())
+    ['kernels', 'kernels_available', 'threads', 'version']
+    """
+    from cbackprop import _threads
+
+    return {
+        "version": __version__,
+        "kernels": _engine.kernels_in_use(),
+        "kernels_available": _engine.kernel_names(),
+        "threads": _threads.available(),
+    }

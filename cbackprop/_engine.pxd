@@ -1,0 +1,50 @@
+from cpython.buffer cimport Py_buffer
+from libc.stdint cimport int32_t, int64_t
+
+from cbackprop._kernels cimport (Pass, cb_index, cb_kernels, cb_layer, cb_program, cb_random,
+                                 cb_rows, cb_team)
+
+
+cdef class Rows:
+    cdef Py_buffer buffer
+    cdef cb_rows rows
+    cdef cb_index n
+    cdef object scale, shift
+
+
+cdef class Targets:
+    cdef Rows dense
+    cdef Py_buffer buffer
+    cdef const int32_t *labels
+    cdef const cb_rows *rows(self) noexcept
+
+
+cdef class Workspace:
+    cdef object arena, offsets
+    cdef Pass p
+    cdef cb_index m
+    cdef int threads, kind
+
+
+cdef class Engine:
+    cdef const cb_kernels *kernels
+    cdef readonly object sizes, activations, arena
+    cdef object offsets, spare
+    cdef cb_layer *layer
+    cdef cb_index L, n_bytes
+    cdef char *parameters
+    cdef int cost, stable
+    cdef Workspace workspace(self, cb_index m, int threads, int kind, int score)
+
+
+# The parts of the core that _training uses: there is one pool, in _engine.
+cdef int run(cb_program program, void *argument, int threads) noexcept nogil
+cdef int team_size(const cb_team *team) noexcept nogil
+cdef void barrier(cb_team *team) noexcept nogil
+cdef unsigned float_enter() noexcept nogil
+cdef void float_leave(unsigned saved) noexcept nogil
+cdef double seconds() noexcept nogil
+cdef void shuffle(cb_random r, int64_t *index, int64_t n) noexcept nogil
+cdef void load(const Pass *p, const cb_rows *x, const cb_rows *y, const int32_t *labels,
+               const int64_t *index, cb_index first, cb_index last,
+               int *non_finite) noexcept nogil

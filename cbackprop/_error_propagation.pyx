@@ -1,0 +1,31 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, freethreading_compatible=True, embedsignature=False
+"""BP2: the error of a layer from the error of the next, through the transposed weights."""
+from cbackprop._kernels cimport CB_SOFTMAX, Pass, cb_index, cb_layer, part, parts_of
+
+
+cdef void propagate_error(const Pass *p, int thread, cb_index first,
+                          cb_index last) noexcept nogil:
+    # For samples first .. last - 1 and l = L-1 .. 1:
+    #     delta^l = ((w^{l+1})^T delta^{l+1}) * sigma'(z^l)
+    #                                         delta[l] = (delta[l+1] @ w[l+1]) * sigma'(z[l])
+    # A block of w^{l+1} is transposed into the thread's scratch just before its use.
+    cdef cb_index l, block, col, cols, i, row, n = last - first
+    cdef cb_index tiles = parts_of(n, p.kernels.tile_rows)
+    cdef const cb_layer *layer
+    cdef const cb_layer *next
+    if n == 0:
+        return
+    for l in range(p.L - 1, 0, -1):
+        layer = &p.layer[l]
+        next = &p.layer[l + 1]
+        for block in range(parts_of(layer.n_out, p.kernels.tile_cols)):
+            col = block * p.kernels.tile_cols
+            cols = min(<cb_index>p.kernels.tile_cols, layer.n_out - col)
+            p.kernels.transpose(next, col, cols, p.scratch[thread])
+            for i in range(tiles):
+                row = part(n, tiles, i)
+                p.kernels.propagate(layer, next, p.scratch[thread], first + row,
+                                    part(n, tiles, i + 1) - row, col, cols)
+        if layer.activation == CB_SOFTMAX:
+            # not element-wise: (2.15) stands in for the product with sigma'
+            p.kernels.through_activation(layer, first, n)

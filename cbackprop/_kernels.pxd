@@ -1,0 +1,110 @@
+# The C core as Cython sees it: src/kernels.h, src/pool.h, src/rng.h, line for line.
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+cdef extern from "kernels.h" nogil:
+    ctypedef ptrdiff_t cb_index
+    enum: CB_PANEL
+    enum cb_activation: CB_IDENTITY, CB_SIGMOID, CB_TANH, CB_RELU, CB_SOFTMAX
+    enum cb_score: CB_ARGMAX, CB_SUBSET, CB_SQUARED_ERROR
+    enum cb_source: CB_UINT8, CB_FLOAT32, CB_FLOAT64
+    enum cb_rule: CB_STORE, CB_SGD
+
+    ctypedef struct cb_layer:
+        cb_index n_in, n_out
+        cb_index ld_in, ld_out
+        int activation
+        void *w
+        void *nabla
+        const void *a_in
+        void *z
+        void *a
+        void *delta
+
+    ctypedef struct cb_rows:
+        const void *data
+        ptrdiff_t row_stride, column_stride
+        cb_index width
+        int type
+        int bias
+        const void *scale
+        const void *shift
+
+    ctypedef struct cb_update:
+        int rule
+        double rate, decay, m
+
+    ctypedef struct cb_kernels:
+        const char *name
+        int itemsize, lanes, tile_rows, tile_cols
+        void (*gather)(const cb_rows *x, const int64_t *index, cb_index row, cb_index rows,
+                       void *out, cb_index ld, int *non_finite) noexcept nogil
+        void (*one_hot)(const int32_t *labels, const int64_t *index, cb_index row,
+                        cb_index rows, void *y, cb_index ld, cb_index n) noexcept nogil
+        void (*weighted_input)(const cb_layer *l, cb_index row, cb_index rows, cb_index col,
+                               cb_index cols) noexcept nogil
+        void (*complete_rows)(const cb_layer *l, cb_index row, cb_index rows) noexcept nogil
+        void (*cost_value)(int cost, const cb_layer *l, const void *y, cb_index row,
+                           cb_index rows, double *values) noexcept nogil
+        void (*cost_gradient)(int cost, const cb_layer *l, const void *y, cb_index row,
+                              cb_index rows) noexcept nogil
+        void (*through_activation)(const cb_layer *l, cb_index row, cb_index rows) noexcept nogil
+        void (*stable_error)(const cb_layer *l, const void *y, cb_index row,
+                             cb_index rows) noexcept nogil
+        void (*score)(int kind, const cb_layer *l, const void *y, cb_index row,
+                      cb_index rows, double *values) noexcept nogil
+        void (*transpose)(const cb_layer *l, cb_index col, cb_index cols,
+                          void *scratch) noexcept nogil
+        void (*propagate)(const cb_layer *l, const cb_layer *next, const void *scratch,
+                          cb_index row, cb_index rows, cb_index col, cb_index cols) noexcept nogil
+        void (*gradient)(const cb_layer *l, cb_index m, cb_index row, cb_index rows,
+                         cb_index col, cb_index cols, const cb_update *update) noexcept nogil
+        int (*all_finite)(const void *x, cb_index n) noexcept nogil
+        void (*function)(int which, const void *x, void *y, cb_index n) noexcept nogil
+
+    const cb_kernels *cb_kernels_in_use(int bits) noexcept
+    const cb_kernels *cb_kernels_named(const char *name, int bits) noexcept
+    int cb_kernels_choose(const char *name) noexcept
+
+cdef extern from "pool.h" nogil:
+    ctypedef struct cb_team:
+        pass
+    ctypedef void (*cb_program)(void *argument, int thread, cb_team *team) noexcept nogil
+    int cb_run(cb_program program, void *argument, int threads) noexcept
+    int cb_team_size(const cb_team *team) noexcept
+    void cb_barrier(cb_team *team) noexcept
+    unsigned cb_float_enter() noexcept
+    void cb_float_leave(unsigned saved) noexcept
+    double cb_seconds() noexcept
+
+cdef extern from "rng.h" nogil:
+    enum cb_purpose: CB_FOR_WEIGHTS, CB_FOR_SHUFFLE
+    ctypedef struct cb_random:
+        uint64_t key
+        uint32_t purpose, stream
+    void cb_shuffle(cb_random r, int64_t *index, int64_t n) noexcept
+    void cb_normal(cb_random r, double *out, int64_t n) noexcept
+    void cb_uniform(cb_random r, double *out, int64_t n) noexcept
+
+
+cdef struct Pass:
+    # A mini-batch on its way through the network, as every thread of the team sees it.
+    const cb_kernels *kernels
+    cb_layer *layer         # [L + 1], the book's l; of layer[0] only n_out and a count
+    cb_index L
+    int cost                # enum cb_cost
+    int stable              # the output error is a - y for this activation and cost
+    int score               # enum cb_score
+    void *y                 # [m][layer[L].ld_out]
+    double *costs           # [m]: C of each sample
+    double *scores          # [m], or [m][n_L] where score is CB_SQUARED_ERROR
+    void **scratch          # [threads]: one transposed block of a weight matrix each
+
+
+cdef inline cb_index part(cb_index n, cb_index parts, cb_index i) noexcept nogil:
+    # Where part i begins when n things are shared out evenly over `parts`.
+    return n * i // parts
+
+
+cdef inline cb_index parts_of(cb_index n, cb_index most) noexcept nogil:
+    # The number of even parts of n that are no larger than `most`.
+    return (n + most - 1) // most

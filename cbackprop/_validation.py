@@ -1,0 +1,297 @@
+"""The one gate for arrays and arguments: what is wrong is said here, once, with the
+argument's name, its value, what was expected and the remedy."""
+
+import math
+import numbers
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbackprop import costs
+from cbackprop.activations import Activation
+from cbackprop.activations import get as get_activation
+
+Array = NDArray[Any]
+
+# enum cb_score
+ARGMAX, SUBSET, SQUARED_ERROR = 0, 1, 2
+
+_IN_PLACE = {"u1", "f4", "f8"}  # read where they lie, without a copy
+
+
+def integer(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """A whole number; booleans are not numbers here."""
+    limits = f"an integer >= {least}" if most is None else f"an integer from {least} to {most}"
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} = {value!r}, expected {limits}")
+    if value < least or (most is not None and value > most):
+        raise ValueError(f"{name} = {value!r}, expected {limits}")
+    return int(value)
+
+
+def real(name: str, value: Any, least: float, *, open_end: bool = False) -> float:
+    """A finite number >= least, or > least."""
+    limits = f"a finite number {'>' if open_end else '>='} {least:g}"
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} = {value!r}, expected {limits}")
+    if not math.isfinite(value) or value < least or (open_end and value == least):
+        raise ValueError(f"{name} = {value!r}, expected {limits}")
+    return float(value)
+
+
+def layer_sizes(sizes: Any) -> tuple[int, ...]:
+    """Numbers of neurons, input first; at least two layers."""
+    if isinstance(sizes, str | bytes) or not isinstance(sizes, Sequence | np.ndarray):
+        raise TypeError(f"sizes = {sizes!r}, expected a list like [784, 30, 10]")
+    if len(sizes) < 2:
+        raise ValueError(f"sizes = {list(sizes)!r}, expected at least an input and an output layer")
+    return tuple(integer(f"sizes[{i}]", n, 1, 2**31 - 1) for i, n in enumerate(sizes))
+
+
+def layer_activations(hidden: Any, output: Any, n_hidden: int) -> list[Activation]:
+    """One activation a layer, from a name for all hidden layers or one each."""
+    if isinstance(hidden, str | Activation):
+        rows = [get_activation(hidden)] * n_hidden
+    elif isinstance(hidden, Sequence):
+        if len(hidden) != n_hidden:
+            raise ValueError(
+                f"activation has {len(hidden)} entries but there are {n_hidden} hidden layers; "
+                "give one name for all, or one for each hidden layer"
+            )
+        rows = [get_activation(name) for name in hidden]
+    else:
+        raise TypeError(f"activation = {hidden!r}, expected a name, or a list of names")
+    return [*rows, get_activation(output)]
+
+
+def random_key(rng: Any) -> int:
+    """64 bits from an int, SeedSequence, Generator or None (fresh entropy)."""
+    if isinstance(rng, np.random.Generator):
+        return int(rng.integers(2**64, dtype=np.uint64))
+    if rng is not None and not isinstance(rng, np.random.SeedSequence):
+        rng = integer("rng", rng, 0)
+    if not isinstance(rng, np.random.SeedSequence):
+        rng = np.random.SeedSequence(rng)
+    return int(rng.generate_state(1, np.uint64)[0])
+
+
+def input_transform(name: str, value: Any, n: int) -> float | Array:
+    """input_scale or input_shift: one finite number, or one for each feature."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} = {value!r}, expected a number, or {n} of them")
+    array = array.astype(np.float64)
+    if array.shape not in ((), (n,)):
+        raise ValueError(f"{name} has shape {array.shape}, expected a number, or {n} of them")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} contains {array[~np.isfinite(array)][0]}, expected finite numbers")
+    return float(array) if array.shape == () else array
+
+
+def _as_array(name: str, values: Any) -> Array:
+    if hasattr(values, "toarray") and hasattr(values, "tocsr"):
+        raise TypeError(f"{name} is a sparse matrix; pass {name}.toarray()")
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array; fill it first: {name}.filled(value)")
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # ragged lists
+        raise ValueError(f"{name} is not a rectangular array: {error}") from None
+
+
+def _numeric(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+    """The array as uint8, float32 or float64, native and aligned; a copy only if it is not."""
+    if array.dtype.kind not in "buif":
+        remedy = "; take the real part" if array.dtype.kind == "c" else ""
+        raise TypeError(f"{name} has dtype {array.dtype}, expected real numbers{remedy}")
+    if array.dtype.str[1:] in _IN_PLACE and array.dtype.isnative and array.flags.aligned:
+        return array
+    if array.dtype.kind in "iu" and dtype == np.float32 and array.dtype.itemsize > 2 and array.size:
+        largest = max(abs(int(array.max())), abs(int(array.min())))
+        if largest > 2**24:
+            warnings.warn(
+                f"{name} holds integers up to {largest}, which float32 rounds; "
+                "use dtype='float64'",
+                UserWarning,
+                stacklevel=4,
+            )
+    with np.errstate(over="ignore"):  # float64 beyond float32 is found and named later
+        return array.astype(dtype)
+
+
+def features(name: str, values: Any, n: int, dtype: np.dtype[Any], *, some: bool = True) -> Array:
+    """X as a matrix (m, n) that the core reads in place; not yet looked at for NaN."""
+    array = _as_array(name, values)
+    if array.ndim != 2:
+        remedy = f"; for one row, {name}[None, :]" if array.shape == (n,) else ""
+        if array.ndim > 2:
+            remedy = f"; flatten the samples: {name}.reshape(len({name}), -1)"
+        raise ValueError(f"{name} has {array.ndim} dimensions, expected (samples, {n}){remedy}")
+    if array.shape[1] != n:
+        raise ValueError(f"{name} has {array.shape[1]} columns but the input layer has {n} neurons")
+    if some and len(array) == 0:
+        raise ValueError(f"{name} has no rows, expected at least one sample")
+    return _numeric(name, array, dtype)
+
+
+def refuse_nonfinite(name: str, array: Array, dtype: np.dtype[Any]) -> None:
+    """Name the first value that is NaN, infinite or too large for the network's dtype."""
+    block = max(1, 2**20 // max(1, array.shape[1]))
+    for start in range(0, len(array), block):
+        with np.errstate(over="ignore", invalid="ignore"):
+            cast = array[start : start + block].astype(dtype)
+        wrong = ~np.isfinite(cast)
+        if wrong.any():
+            row, column = (int(i) for i in np.argwhere(wrong)[0])
+            value = array[start + row, column]
+            what = f"{value}, too large for {dtype}," if np.isfinite(value) else f"{value}"
+            what = {"nan": "NaN", "inf": "infinity", "-inf": "-infinity"}.get(what, what)
+            raise ValueError(
+                f"{name} contains {what} at row {start + row}, column {column}; "
+                "expected finite numbers (remove or fill the row)"
+            )
+
+
+class Target(NamedTuple):
+    """y as the core takes it."""
+
+    array: Array  # int32 (m,): class indices; or real (m, n_L)
+    classes: Array | None  # the label of each output, where y holds labels
+    score: int
+
+
+def targets(
+    y: Any, m: int, n_out: int, output: Activation, cost: costs.Cost, classes: Array | None,
+    dtype: np.dtype[Any],
+) -> Target:
+    """Labels (m,), or targets (m, n_L) or (m,) for one output."""
+    array = _as_array("y", y)
+    if array.ndim not in (1, 2):
+        raise ValueError(f"y has {array.ndim} dimensions, expected (samples,) or (samples, {n_out})")
+    if len(array) != m:
+        raise ValueError(f"y has {len(array)} rows but X has {m}")
+    if array.ndim == 1 and _are_labels(array, n_out, output, classes):
+        index, classes = _label_indices(array, n_out, classes)
+        return Target(index, classes, ARGMAX if n_out > 1 else SUBSET)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.shape[1] != n_out:
+        remedy = "; labels have shape (samples,): y.ravel()" if array.shape[1] == 1 else ""
+        raise ValueError(
+            f"y has {array.shape[1]} columns but the output layer has {n_out} neurons{remedy}"
+        )
+    array = _numeric("y", array, dtype)
+    refuse_nonfinite("y", array, dtype)
+    low, high = cost.targets
+    outside = (array < low) | (array > high)
+    if outside.any():
+        row, column = (int(i) for i in np.argwhere(outside)[0])
+        raise ValueError(
+            f"y[{row}, {column}] = {array[row, column]}, but cost {cost.name!r} takes targets "
+            f"from {low:g} to {high:g}"
+        )
+    return Target(array, None, _score_of(array, cost))
+
+
+def _are_labels(y: Array, n_out: int, output: Activation, classes: Array | None) -> bool:
+    if n_out > 1 or classes is not None or y.dtype.kind not in "biuf":
+        return True
+    return output.name == "sigmoid" and y.dtype.kind in "biu"
+
+
+def _score_of(y: Array, cost: costs.Cost) -> int:
+    binary = bool(((y == 0) | (y == 1)).all())
+    if binary and y.shape[1] > 1 and bool((y.sum(axis=1) == 1).all()):
+        return ARGMAX
+    return SUBSET if binary and cost.name == "cross_entropy" else SQUARED_ERROR
+
+
+def class_labels(classes: Any, n_out: int) -> Array:
+    """classes= as a one-dimensional array of distinct labels, one an output (two for one)."""
+    labels = _as_array("classes", classes)
+    expected = max(n_out, 2)
+    if labels.dtype.kind == "O":
+        labels = _as_text("classes", labels)
+    if labels.ndim != 1 or len(labels) != expected:
+        raise ValueError(f"classes has shape {labels.shape}, expected {expected} labels")
+    if len(np.unique(labels)) != expected:
+        raise ValueError(f"classes = {labels.tolist()!r}, expected distinct labels")
+    return labels
+
+
+def _as_text(name: str, labels: Array) -> Array:
+    # Object arrays (pandas) of strings, or of integers.
+    if all(isinstance(label, str) for label in labels.flat):
+        return labels.astype(str)
+    if all(isinstance(label, numbers.Integral) for label in labels.flat):
+        return labels.astype(np.int64)
+    raise TypeError(f"{name} holds Python objects, expected labels that are all integers or text")
+
+
+def _label_indices(y: Array, n_out: int, classes: Array | None) -> tuple[Array, Array]:
+    """int32 index of each label, and the label of each index."""
+    if y.dtype.kind == "O":
+        y = _as_text("y", y)
+    if y.dtype.kind == "f":
+        if not (np.isfinite(y).all() and (y == np.rint(y)).all()):
+            raise ValueError(
+                f"y has one column of real numbers but the output layer has {n_out} neurons; "
+                "expected class labels, or targets of that many columns"
+            )
+        y = y.astype(np.int64)
+    if y.dtype.kind not in "biuUS":
+        raise TypeError(f"y has dtype {y.dtype}, expected labels (integers or text) or real numbers")
+    count = max(n_out, 2)
+    if classes is None and y.dtype.kind in "biu" and (not y.size or (y.min() >= 0 and y.max() < count)):
+        return y.astype(np.int32), np.arange(count)
+    if classes is None:
+        classes = np.unique(y)
+        if len(classes) != count:
+            _refuse_labels(y, classes, count)
+    return _index_in(y, classes), classes
+
+
+def _refuse_labels(y: Array, found: Array, count: int) -> None:
+    if y.dtype.kind in "iu":
+        row = int(np.flatnonzero((y < 0) | (y >= count))[0])
+        raise ValueError(
+            f"y[{row}] = {y[row]}, expected 0..{count - 1}, or {count} distinct labels "
+            f"(there are {len(found)}), or classes= in Network"
+        )
+    raise ValueError(
+        f"y has {len(found)} distinct labels, expected {count}, one an output (two for one "
+        "output); or give classes= to Network"
+    )
+
+
+def _index_in(y: Array, classes: Array) -> Array:
+    if (y.dtype.kind in "US") != (classes.dtype.kind in "US"):
+        raise ValueError(f"y[0] = {y[0]!r} is not one of the classes {classes.tolist()!r}")
+    order = np.argsort(classes)
+    place = np.minimum(np.searchsorted(classes[order], y), len(classes) - 1)
+    wrong = classes[order][place] != y
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        label = y[row].item()
+        raise ValueError(f"y[{row}] = {label!r} is not one of the classes {classes.tolist()!r}")
+    return order[place].astype(np.int32)
+
+
+def network_arrays(name: str, values: Any, shapes: list[tuple[int, ...]]) -> list[Array]:
+    """A list of arrays for weights or biases, each of its layer's shape, finite."""
+    if isinstance(values, np.ndarray) or not isinstance(values, Sequence):
+        raise TypeError(f"{name} = {type(values).__name__}, expected a list of {len(shapes)} arrays")
+    if len(values) != len(shapes):
+        raise ValueError(f"{name} has {len(values)} arrays, expected {len(shapes)}, one a layer")
+    arrays = []
+    for i, (value, shape) in enumerate(zip(values, shapes, strict=True)):
+        array = _numeric(f"{name}[{i}]", _as_array(f"{name}[{i}]", value), np.dtype(np.float64))
+        if array.shape != shape:
+            raise ValueError(f"{name}[{i}] has shape {array.shape}, expected {shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name}[{i}] contains values that are not finite")
+        arrays.append(array)
+    return arrays

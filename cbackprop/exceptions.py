@@ -1,0 +1,27 @@
+"""Errors that users may want to catch by name."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cbackprop.history import History
+
+
+class DivergenceError(ArithmeticError):
+    """Training left the finite numbers; the weights are those of the last finite epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch, counted from 0 over the network's life, that did not stay finite.
+    history : History
+        The epochs of this call that did.
+    """
+
+    def __init__(self, message: str, epoch: int, history: "History") -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.history = history
+
+
+class ModelFileError(ValueError):
+    """A model file is damaged, or is not one."""

@@ -1,0 +1,77 @@
+"""History: what training recorded, an entry an epoch."""
+
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class History:
+    """Curves of a training run, one entry an epoch.
+
+    Attributes
+    ----------
+    cost, score : list of float
+        Means over the epoch as it was trained: each mini-batch before its own update. The
+        score is the accuracy for labels, R^2 for real targets (``score_name`` says which).
+    validation_cost, validation_score : list of float
+        After the epoch, on ``validation_data``; empty without it.
+    learning_rate : list of float
+    seconds : list of float
+        Wall-clock time of the epoch's training.
+    """
+
+    score_name: str = "accuracy"
+    cost: list[float] = field(default_factory=list)
+    score: list[float] = field(default_factory=list)
+    validation_cost: list[float] = field(default_factory=list)
+    validation_score: list[float] = field(default_factory=list)
+    learning_rate: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.cost)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The curves as plain lists by name."""
+        return asdict(self)
+
+    def extend(self, other: "History") -> None:
+        """Append the epochs of another history."""
+        self.score_name = other.score_name
+        for name, curve in vars(other).items():
+            if isinstance(curve, list):
+                getattr(self, name).extend(curve)
+
+    def line(self, epochs: int) -> str:
+        """The last epoch in one line."""
+        text = f"epoch {len(self)}/{epochs}  cost {self.cost[-1]:.4f}"
+        text += f"  {self.score_name} {self.score[-1]:.4f}"
+        if self.validation_cost:
+            text += f"  validation cost {self.validation_cost[-1]:.4f}"
+            text += f"  {self.score_name} {self.validation_score[-1]:.4f}"
+        return text
+
+
+class Progress:
+    """Says how training goes on standard error: one line that is rewritten on a terminal,
+    elsewhere a line at most once a second. Shows the last epoch always."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+        self.terminal = sys.stderr.isatty()
+        self.pause = 0.1 if self.terminal else 1.0
+        self.last = -self.pause
+
+    def __call__(self, history: History) -> None:
+        last_epoch = len(history) >= self.epochs
+        if time.monotonic() - self.last < self.pause and not last_epoch:
+            return
+        self.last = time.monotonic()
+        line = history.line(self.epochs)
+        if self.terminal:
+            end = "\n" if last_epoch else ""
+            print(f"\r{line}\x1b[K", end=end, file=sys.stderr, flush=True)
+        else:
+            print(line, file=sys.stderr, flush=True)

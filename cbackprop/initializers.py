@@ -1,0 +1,72 @@
+"""Initial weights. w^l is (n_l, n_{l-1}), b^l is (n_l,); n_in = n_{l-1}, n_out = n_l.
+
+Samples come from the counter-based generator of the core: the same bits on every machine,
+each layer from a stream of its own.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbackprop import _engine
+
+Array = NDArray[Any]
+Initializer = Callable[[int, int, np.random.Generator], tuple[Array, Array]]
+
+# name: (distribution of w, its scale from (n_in, n_out), scale of the normal b)
+INITIALIZERS: dict[str, tuple[str, Callable[[int, int], float], float]] = {
+    "scaled": ("normal", lambda n_in, n_out: 1 / math.sqrt(n_in), 0.0),
+    "book": ("normal", lambda n_in, n_out: 1.0, 1.0),  # chapter 1
+    "book_scaled": ("normal", lambda n_in, n_out: 1 / math.sqrt(n_in), 1.0),  # chapter 3
+    # Glorot and Bengio 2010, equation (16)
+    "glorot": ("uniform", lambda n_in, n_out: math.sqrt(6 / (n_in + n_out)), 0.0),
+    "he": ("normal", lambda n_in, n_out: math.sqrt(2 / n_in), 0.0),  # He et al. 2015
+    "lecun": ("normal", lambda n_in, n_out: 1 / math.sqrt(n_in), 0.0),  # LeCun et al. 1998
+    "zeros": ("normal", lambda n_in, n_out: 0.0, 0.0),
+}
+
+
+def initial(
+    init: str | Initializer, key: int, layer: int, n_in: int, n_out: int
+) -> tuple[Array, Array]:
+    """w (n_out, n_in) and b (n_out,), float64, of layer ``layer`` (counted from 1).
+
+    Raises
+    ------
+    ValueError
+        No such name, or a callable's arrays have wrong shapes or are not finite.
+    """
+    if callable(init):
+        generator = np.random.Generator(np.random.Philox(key=key, counter=layer << 64))
+        w, b = (np.asarray(part, np.float64) for part in init(n_in, n_out, generator))
+        if w.shape != (n_out, n_in) or b.shape != (n_out,):
+            raise ValueError(
+                f"init returned shapes {w.shape} and {b.shape} for layer {layer}, "
+                f"expected {(n_out, n_in)} and {(n_out,)}"
+            )
+        if not (np.isfinite(w).all() and np.isfinite(b).all()):
+            raise ValueError(f"init returned values that are not finite for layer {layer}")
+        return w, b
+    distribution, scale, bias_scale = INITIALIZERS[init]
+    count = n_in * n_out
+    if distribution == "uniform":
+        samples = 2 * _engine.random_uniform(key, layer, count) - 1
+    else:
+        samples = _engine.random_normal(key, layer, count + n_out)
+    w = scale(n_in, n_out) * samples[:count].reshape(n_out, n_in)
+    b = bias_scale * samples[count:] if bias_scale else np.zeros(n_out)
+    return w, b
+
+
+def check(init: Any) -> str | Initializer:
+    """The name or callable itself; ValueError names the choices."""
+    if callable(init) or (isinstance(init, str) and init in INITIALIZERS):
+        result: str | Initializer = init
+        return result
+    raise ValueError(
+        f"init = {init!r}, expected one of: {', '.join(INITIALIZERS)}; or a callable "
+        "(n_in, n_out, generator) -> (w, b)"
+    )

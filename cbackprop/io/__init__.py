@@ -1,0 +1,1 @@
+"""Reading and writing: tables of data, model files and other formats."""

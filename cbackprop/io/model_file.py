@@ -1,0 +1,299 @@
+"""The model file: safetensors' byte layout, with a digest over every byte.
+
+    8 bytes   N, little-endian: length of the header
+    N bytes   JSON: {"__metadata__": {...}, name: {"dtype", "shape", "data_offsets"}, ...}
+    rest      the tensors, packed, little-endian, row-major
+
+Tensors are ``w1 .. wL`` (n_l, n_{l-1}), ``b1 .. bL`` (n_l,), and ``input_scale`` and
+``input_shift`` where they are arrays. ``__metadata__`` holds text only, as safetensors
+wants: the format's version, the network as JSON, and the SHA-256 of the whole file with the
+digest's own 64 characters written as zeros. Reading executes nothing; names are looked up
+in the package's tables.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbackprop import activations, costs, initializers
+from cbackprop.exceptions import ModelFileError
+from cbackprop.history import History
+from cbackprop.network import Network, _Position
+
+Array = NDArray[Any]
+
+VERSION = 1
+MOST_HEADER = 2**26
+NO_DIGEST = "0" * 64
+DTYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+
+
+def dumps(net: Network) -> bytes:
+    """The network as the bytes of a model file."""
+    code = "F32" if net.dtype == np.float32 else "F64"
+    tensors: dict[str, tuple[str, Array]] = {}
+    for l, (w, b) in enumerate(net._unpacked(), start=1):
+        tensors[f"w{l}"] = (code, w)
+        tensors[f"b{l}"] = (code, b)
+    transform = {}
+    for name in ("input_scale", "input_shift"):
+        value = getattr(net, name)
+        transform[name] = None if isinstance(value, np.ndarray) else value
+        if isinstance(value, np.ndarray):
+            tensors[name] = ("F64", value)
+    metadata = {
+        "format": "cbackprop",
+        "version": str(VERSION),
+        "sha256": NO_DIGEST,
+        "network": json.dumps({**_describe(net), **transform}, allow_nan=False),
+    }
+    header: dict[str, Any] = {"__metadata__": metadata}
+    payload, at = [], 0
+    for name, (kind, array) in tensors.items():
+        data = np.ascontiguousarray(array, DTYPES[kind]).tobytes()
+        header[name] = {
+            "dtype": kind,
+            "shape": list(array.shape),
+            "data_offsets": [at, at + len(data)],
+        }
+        payload.append(data)
+        at += len(data)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    parts = b"".join([len(text).to_bytes(8, "little"), text, *payload])
+    digest = hashlib.sha256(parts).hexdigest()
+    return parts.replace(NO_DIGEST.encode(), digest.encode(), 1)
+
+
+def _describe(net: Network) -> dict[str, Any]:
+    here = net._position
+    return {
+        "sizes": list(net.sizes),
+        "activations": [sigma.name for sigma in net.activations],
+        "cost": net.cost.name,
+        "init": net.init if isinstance(net.init, str) else "zeros",
+        "dtype": net.dtype.name,
+        "classes": _labels(net.classes),
+        "given_classes": _labels(net._given_classes),
+        "key": net._key,
+        "epoch": here.epoch,
+        "batch": here.batch,
+        "steps": here.steps,
+        "shape": list(here.shape),
+        "cost_sum": here.cost_sum,
+        "score_sums": here.score_sums.tolist(),
+        "history": net.history.to_dict(),
+    }
+
+
+def _labels(classes: Array | None) -> list[Any] | None:
+    return None if classes is None else [classes.dtype.str, *classes.tolist()]
+
+
+def write(path: str | os.PathLike[str], data: bytes) -> None:
+    """Old file or new file, never a part: a temporary file beside it, synced, renamed."""
+    path = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def read(path: str | os.PathLike[str]) -> bytes:
+    """All bytes of the file."""
+    return Path(path).read_bytes()
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ModelFileError("model file: a name stands twice in the header")
+    return result
+
+
+def _refuse_constant(name: str) -> None:
+    raise ModelFileError(f"model file: {name} in the header")
+
+
+def _json(text: str | bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except ModelFileError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"model file: the header is not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise ModelFileError("model file: the header is not a JSON object")
+    return value
+
+
+def _header(data: bytes) -> tuple[dict[str, Any], dict[str, Any], memoryview]:
+    """Tensor entries, the network's description and the payload, digest checked."""
+    if len(data) < 8:
+        raise ModelFileError(f"model file: {len(data)} bytes, too short to be one")
+    length = int.from_bytes(data[:8], "little")
+    if length > min(MOST_HEADER, len(data) - 8):
+        raise ModelFileError(
+            f"model file: header of {length} bytes in a file of {len(data)}: "
+            "truncated, or not a model file"
+        )
+    entries = _json(data[8 : 8 + length])
+    metadata = entries.pop("__metadata__", None)
+    if not isinstance(metadata, dict) or metadata.get("format") != "cbackprop":
+        raise ModelFileError("model file: not written by cbackprop")
+    if metadata.get("version") != str(VERSION):
+        raise ModelFileError(
+            f"model file: version {metadata.get('version')!r}, this release reads {VERSION}"
+        )
+    digest = metadata.get("sha256")
+    if not isinstance(digest, str) or len(digest) != 64 or not digest.isascii():
+        raise ModelFileError("model file: no digest")
+    if data.find(digest.encode()) == -1:
+        raise ModelFileError("model file: no digest")
+    if hashlib.sha256(data.replace(digest.encode(), NO_DIGEST.encode(), 1)).hexdigest() != digest:
+        raise ModelFileError("model file: digest mismatch (the file is damaged)")
+    network = metadata.get("network")
+    if not isinstance(network, str):
+        raise ModelFileError("model file: no description of the network")
+    return entries, _json(network), memoryview(data)[8 + length :]
+
+
+def _tensors(entries: dict[str, Any], payload: memoryview) -> dict[str, Array]:
+    """Every tensor, read-only; offsets must cover the payload without hole or overlap."""
+    tensors, at = {}, 0
+    for name, entry in entries.items():
+        try:
+            kind, shape, (start, stop) = entry["dtype"], entry["shape"], entry["data_offsets"]
+            dtype = DTYPES[kind]
+            count = 1
+            for n in shape:
+                if type(n) is not int or not 0 < n < 2**31:
+                    raise ValueError(f"shape {shape}")
+                count *= n
+            if start != at or stop != at + count * dtype.itemsize or stop > len(payload):
+                raise ValueError(f"data_offsets {[start, stop]}")
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(f"model file: tensor {name!r}: {error!s}") from None
+        tensors[name] = np.frombuffer(payload[start:stop], dtype).reshape(shape)
+        at = stop
+    if at != len(payload):
+        raise ModelFileError(f"model file: {len(payload) - at} bytes after the last tensor")
+    return tensors
+
+
+def loads(data: bytes) -> Network:
+    """The network from the bytes of a model file.
+
+    Raises
+    ------
+    ModelFileError
+        The bytes are damaged, or are not a model file.
+    """
+    net = Network.__new__(Network)
+    restore(net, data)
+    return net
+
+
+def restore(net: Network, data: bytes) -> None:
+    """Fill an empty `Network` from the bytes of a model file."""
+    entries, about, payload = _header(data)
+    tensors = _tensors(entries, payload)
+    try:
+        _restore(net, about, tensors)
+    except ModelFileError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ModelFileError(f"model file: {type(error).__name__}: {error}") from None
+
+
+def _restore(net: Network, about: dict[str, Any], tensors: dict[str, Array]) -> None:
+    sizes = about["sizes"]
+    names = {f"{letter}{l}" for l in range(1, len(sizes)) for letter in "wb"}
+    for name in ("input_scale", "input_shift"):
+        if about[name] is None:
+            names.add(name)
+    if set(tensors) != names:
+        raise ModelFileError(f"model file: tensors {sorted(tensors)}, expected {sorted(names)}")
+    for l in range(1, len(sizes)):
+        if tensors[f"w{l}"].shape != (sizes[l], sizes[l - 1]):
+            raise ModelFileError(f"model file: w{l} has shape {tensors[f'w{l}'].shape}")
+    hidden = [activations.get(name) for name in about["activations"][:-1]]
+    Network.__init__(
+        net,
+        sizes,
+        activation=hidden,
+        output=activations.get(about["activations"][-1]),
+        cost=costs.get(about["cost"]),
+        init="zeros",
+        dtype=about["dtype"],
+        input_scale=_value(about, tensors, "input_scale"),
+        input_shift=_value(about, tensors, "input_shift"),
+        classes=_classes(about["given_classes"]),
+        rng=0,
+    )
+    net.weights = [tensors[f"w{l}"] for l in range(1, len(sizes))]
+    net.biases = [tensors[f"b{l}"] for l in range(1, len(sizes))]
+    net.init = initializers.check(about["init"])
+    net.classes = _classes(about["classes"])
+    key = about["key"]
+    if type(key) is not int or not 0 <= key < 2**64:
+        raise ModelFileError(f"model file: key {key!r}")
+    net._key = key
+    net._position = _position(about)
+    net.history = History(**about["history"])
+
+
+def _value(about: dict[str, Any], tensors: dict[str, Array], name: str) -> float | Array:
+    value: float | Array = tensors[name] if about[name] is None else about[name]
+    return value
+
+
+def _classes(labels: list[Any] | None) -> Array | None:
+    if labels is None:
+        return None
+    dtype = np.dtype(str(labels[0]))
+    if dtype.kind not in "biuUS":
+        raise ModelFileError(f"model file: classes of dtype {dtype}")
+    if dtype.kind == "S":
+        return np.array([str(label).encode() for label in labels[1:]], dtype)
+    return np.array(labels[1:], dtype)
+
+
+def _position(about: dict[str, Any]) -> _Position:
+    sums = np.array(about["score_sums"], np.float64)
+    if sums.shape != (about["sizes"][-1],):
+        raise ModelFileError(f"model file: score_sums of shape {sums.shape}")
+    here = _Position(len(sums))
+    for name in ("epoch", "batch", "steps"):
+        value = about[name]
+        if type(value) is not int or not 0 <= value < 2**62:
+            raise ModelFileError(f"model file: {name} {value!r}")
+        setattr(here, name, value)
+    rows, batch_size = (int(n) for n in about["shape"])
+    here.shape = (rows, batch_size)
+    here.cost_sum = float(about["cost_sum"])
+    here.score_sums = sums
+    return here

@@ -1,0 +1,266 @@
+"""Tables of data for the command line: CSV, NPY, NPZ and IDX files, and the named data sets."""
+
+from __future__ import annotations
+
+import math
+import os
+import zipfile
+import zlib
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from cbackprop import datasets
+from cbackprop.io.csv_table import column_index, read_csv
+
+__all__ = ["NAMED", "Table", "choose_task", "read_table"]
+
+NAMED = {
+    "digits": datasets.load_digits,
+    "mnist": datasets.load_mnist,
+    "fashion-mnist": datasets.load_fashion_mnist,
+}
+# A target column of integers with more distinct values than this is taken for real targets.
+MANY_CLASSES = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows of numbers and, when there is a target, what to learn from them.
+
+    Attributes
+    ----------
+    X : ndarray, shape (n, inputs)
+        uint8, float32 or float64.
+    y : ndarray or None
+        Class labels (strings or integers) or real targets, shape (n,) or (n, outputs).
+    name : str
+        The file or data set.
+    X_test, y_test : ndarray or None
+        The held-out part, where the data set itself has one.
+    input_scale : float
+        The factor the image loaders ask for; 1 for all else.
+    labels_only : bool
+        True where `y` can only be classes (images).
+    """
+
+    X: NDArray[Any]
+    y: NDArray[Any] | None
+    name: str
+    X_test: NDArray[Any] | None = None
+    y_test: NDArray[Any] | None = None
+    input_scale: float = 1.0
+    labels_only: bool = False
+
+
+def read_table(
+    source: str,
+    *,
+    target: str | None = None,
+    labels: str | None = None,
+    header: str = "auto",
+    task: str = "auto",
+    need_target: bool = True,
+) -> Table:
+    """Read a data file or a named data set; the kind is told by the content, not by the suffix.
+
+    Parameters
+    ----------
+    source : str
+        ``digits``, ``mnist``, ``fashion-mnist``, or the path of a CSV, NPY, NPZ or IDX file.
+    target : str, optional
+        Name or index (0 is the first, -1 the last) of the target column of a CSV or NPY file.
+        Default: the last one if `need_target`, else none.
+    labels : str, optional
+        The labels file of an IDX images file; default: the one beside it, found by its name.
+    header : {"auto", "yes", "no"}
+        Whether the first line of a CSV file holds names.
+    task : {"auto", "classify", "regress"}
+        What the target is for: decides whether words are allowed in it.
+    need_target : bool
+        False for data to predict on.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    ValueError
+        When the content is not what it should be.
+    OSError
+        When a file cannot be read.
+    """
+    if source in NAMED:
+        _only_for("CSV and NPY files", target, "--target")
+        _only_for("IDX images", labels, "--labels")
+        images = NAMED[source]()
+        return Table(
+            images.X_train,
+            images.y_train,
+            source,
+            images.X_test,
+            images.y_test,
+            images.input_scale,
+            labels_only=True,
+        )
+    with open(source, "rb") as stream:
+        start = stream.read(6)
+    is_idx = start[:2] in (b"\x1f\x8b", b"\0\0")
+    if not is_idx:
+        _only_for("IDX images", labels, "--labels")
+    if is_idx or start[:4] == b"PK\x03\x04":
+        _only_for("CSV and NPY files", target, "--target")
+    if is_idx:
+        table = _read_idx(source, labels, need_target)
+    elif start[:4] == b"PK\x03\x04":
+        table = _read_npz(source, need_target)
+    elif start == b"\x93NUMPY":
+        table = _read_npy_table(source, target, need_target)
+    else:
+        X, y = read_csv(source, target, header, task, need_target)
+        table = Table(X, y, source)
+    if not len(table.X) or not table.X.shape[1]:
+        raise ValueError(
+            f"{source}: shape {table.X.shape}, expected at least one row and one column"
+        )
+    return table
+
+
+def choose_task(table: Table) -> str:
+    """Tell classification from regression by the targets.
+
+    Strings and labels of images are classes; so are integers (0.0 and 1.0 count as integers)
+    with at most 20 distinct values, fewer than half of the rows. All else is real targets.
+
+    Returns
+    -------
+    str
+        ``"classify"`` or ``"regress"``.
+    """
+    y = table.y
+    assert y is not None
+    if y.ndim == 2:
+        return "regress"
+    if table.labels_only or y.dtype.kind in "USb":
+        return "classify"
+    if y.dtype.kind == "f" and not np.array_equal(y, np.rint(y)):
+        return "regress"
+    distinct = len(np.unique(y))
+    return "classify" if distinct <= MANY_CLASSES and 2 * distinct <= len(y) else "regress"
+
+
+def _only_for(kind: str, value: str | None, option: str) -> None:
+    if value is not None:
+        raise ValueError(f"{option} {value}: is for {kind} only; leave it out")
+
+
+# NPY and NPZ
+
+
+def _read_npy_table(path: str, target: str | None, need_target: bool) -> Table:
+    with open(path, "rb") as stream:
+        data = _read_npy(stream, os.fstat(stream.fileno()).st_size, path)
+    X = _numbers(data, path)
+    if target is None and not need_target:
+        return Table(X, None, path)
+    if X.shape[1] < 2:
+        raise ValueError(f"{path}: one column, expected two or more (inputs and a target)")
+    column = column_index(path, target or "-1", X.shape[1])
+    return Table(np.delete(X, column, axis=1), X[:, column], path)
+
+
+def _read_npz(path: str, need_target: bool) -> Table:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            X = _numbers(_read_member(archive, path, "X"), f"{path}: X")
+            y = _read_member(archive, path, "y") if need_target else None
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise ValueError(f"{path}: damaged NPZ file: {error}") from None
+    if y is not None and (y.ndim not in (1, 2) or len(y) != len(X)):
+        raise ValueError(
+            f"{path}: y has shape {y.shape}, expected ({len(X)},) or ({len(X)}, outputs) "
+            f"as X has {len(X)} rows"
+        )
+    return Table(X, y, path)
+
+
+def _read_member(archive: zipfile.ZipFile, path: str, name: str) -> NDArray[Any]:
+    try:
+        member = archive.getinfo(f"{name}.npy")
+    except KeyError:
+        found = ", ".join(item.removesuffix(".npy") for item in archive.namelist()[:12])
+        raise ValueError(f"{path}: no array {name}; expected X and y, found {found}") from None
+    # Deflate packs at most 1032 to 1: a claim beyond that is a lie, told before memory is taken.
+    packed = min(member.compress_size, os.path.getsize(path))
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{path}: {name} is packed in an unknown way; write it with numpy.savez")
+    if member.file_size > 1032 * packed + 1024:
+        raise ValueError(f"{path}: {name} claims {member.file_size} bytes, packed in {packed}")
+    with archive.open(member) as stream:
+        return _read_npy(stream, member.file_size, f"{path}: {name}")
+
+
+def _read_npy(stream: IO[bytes], size: int, name: str) -> NDArray[Any]:
+    """Read one NPY array whose header, data and file size agree; never objects."""
+    try:
+        version = npy.read_magic(stream)
+        readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+        if version not in readers:
+            raise ValueError(f"version {version}, expected 1.0 or 2.0")
+        shape, _, dtype = readers[version](stream)
+        if dtype.kind not in "buifSU" or not dtype.itemsize:
+            raise ValueError(f"dtype {dtype}, expected numbers, or strings as labels")
+        expected = stream.tell() + math.prod(shape) * dtype.itemsize
+        if size != expected:
+            raise ValueError(f"{size} bytes, expected {expected} for shape {shape} of {dtype}")
+        stream.seek(0)
+        return npy.read_array(stream, allow_pickle=False)
+    except (ValueError, TypeError, EOFError) as error:
+        raise ValueError(f"{name}: not a usable NPY array: {error}") from None
+
+
+def _numbers(data: NDArray[Any], name: str) -> NDArray[Any]:
+    if data.ndim != 2 or data.dtype.kind not in "buif":
+        raise ValueError(
+            f"{name}: shape {data.shape} of {data.dtype}, expected numbers in rows and columns"
+        )
+    if data.dtype in (np.uint8, np.float32, np.float64):
+        return data.astype(data.dtype.newbyteorder("="), copy=False)
+    return data.astype(np.float64)
+
+
+# IDX
+
+
+def _read_idx(path: str, labels: str | None, need_target: bool) -> Table:
+    images = datasets.load_idx(path)
+    if images.ndim < 2:
+        raise ValueError(f"{path}: shape {images.shape}, expected images, not labels")
+    scale = 1 / 255 if images.dtype == np.uint8 else 1.0
+    X = _numbers(images.reshape(len(images), math.prod(images.shape[1:])), path)
+    if not need_target:
+        return Table(X, None, path, input_scale=scale)
+    label_file = labels or _labels_beside(path)
+    y = datasets.load_idx(label_file)
+    if y.shape != (len(X),) or y.dtype.kind not in "ui":
+        raise ValueError(
+            f"{label_file}: shape {y.shape} of {y.dtype}, expected ({len(X)},) of integers "
+            f"as {path} has {len(X)} images"
+        )
+    return Table(X, y.astype(np.int64), path, input_scale=scale, labels_only=True)
+
+
+def _labels_beside(path: str) -> str:
+    folder, name = os.path.split(path)
+    stem = name.replace("images", "labels").replace("idx3", "idx1").removesuffix(".gz")
+    for candidate in (stem, stem + ".gz"):
+        found = os.path.join(folder, candidate)
+        if candidate != name and os.path.isfile(found):
+            return found
+    raise ValueError(
+        f"{path}: no labels beside it ({stem} or {stem}.gz); name the file with --labels"
+    )

@@ -1,0 +1,629 @@
+"""Network: the face of the package. It validates, then hands over to the compiled core."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbackprop import _engine, _threads, _training, costs, initializers, optimizers
+from cbackprop import _validation as check
+from cbackprop.activations import Activation
+from cbackprop.exceptions import DivergenceError
+from cbackprop.history import History, Progress
+from cbackprop.initializers import Initializer
+
+Array = NDArray[Any]
+
+
+class Gradients(NamedTuple):
+    """What `Network.gradients` returns; lists have one entry a layer.
+
+    Attributes
+    ----------
+    cost : float
+        Mean cost of the samples.
+    nabla_w, nabla_b : list of arrays
+        dC/dw^l (n_l, n_{l-1}) and dC/db^l (n_l,) of the mean cost: BP4 and BP3.
+    z : list of arrays
+        Weighted inputs (m, n_l), without the input layer.
+    a : list of arrays
+        Activations (m, n_l); ``a[0]`` is the input as the network sees it.
+    delta : list of arrays
+        Errors dC/dz^l (m, n_l) of each sample, not divided by m: BP1 and BP2.
+    """
+
+    cost: float
+    nabla_w: list[Array]
+    nabla_b: list[Array]
+    z: list[Array]
+    a: list[Array]
+    delta: list[Array]
+
+
+class _Position:
+    """Where training stands: everything besides parameters that the next step depends on."""
+
+    def __init__(self, width: int) -> None:
+        self.epoch = 0  # whole epochs done
+        self.batch = 0  # mini-batches done of a broken one
+        self.steps = 0
+        self.shape: tuple[int, int] = (0, 0)  # rows and batch size of the broken epoch
+        self.cost_sum = 0.0
+        self.score_sums = np.zeros(width)
+
+
+class Network:
+    """A fully-connected feed-forward network, trained by backpropagation.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Neurons in each layer, input first: ``[784, 30, 10]``.
+    activation : str or Activation, or a list with one for each hidden layer
+        identity, sigmoid, tanh, relu, softmax. Default: sigmoid.
+    output : str or Activation
+        Activation of the output layer. Default: sigmoid.
+    cost : str or Cost, optional
+        quadratic, cross_entropy, log_likelihood. Default: the output's partner,
+        log_likelihood for softmax, else quadratic.
+    init : str or callable
+        Initial weights: scaled (w ~ N(0, 1/n_in), b = 0), book (both N(0, 1)), book_scaled
+        (w ~ N(0, 1/n_in), b ~ N(0, 1)), glorot, he, lecun, zeros, or a callable
+        ``(n_in, n_out, generator) -> (w, b)``.
+    dtype : str or dtype
+        float32 or float64.
+    input_scale, input_shift : float or array (n_0,)
+        The input layer sees ``X * input_scale + input_shift``; saved with the network.
+    classes : sequence, optional
+        The label of each output, where labels are not 0 .. n_L - 1; by default the sorted
+        distinct labels of the first training.
+    rng : int, SeedSequence or Generator, optional
+        Seed of the initial weights and of every shuffle. Default: fresh entropy.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is refused, with its name, its value and the remedy.
+
+    Notes
+    -----
+    The mathematics is chapter 2 of M. Nielsen, *Neural Networks and Deep Learning*, with
+    the error of the output layer in the general form (2.15). The same seed and data give
+    the same bits for any number of threads and any kernel table.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+    >>> y = np.array([0, 1, 1, 0])
+    >>> net = Network([2, 8, 2], activation="tanh", output="softmax", rng=1)
+    >>> history = net.train(X, y, epochs=500, batch_size=4, learning_rate=1.0)
+    >>> net.classify(X).tolist()
+    [0, 1, 1, 0]
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        *,
+        activation: str | Activation | Sequence[str | Activation] = "sigmoid",
+        output: str | Activation = "sigmoid",
+        cost: str | costs.Cost | None = None,
+        init: str | Initializer = "scaled",
+        dtype: Any = "float32",
+        input_scale: float | Array = 1.0,
+        input_shift: float | Array = 0.0,
+        classes: Sequence[Any] | Array | None = None,
+        rng: int | np.random.SeedSequence | np.random.Generator | None = None,
+    ) -> None:
+        self.sizes = check.layer_sizes(sizes)
+        self.activations = check.layer_activations(activation, output, len(self.sizes) - 2)
+        last = self.activations[-1]
+        if last.name == "softmax" and self.sizes[-1] == 1:
+            raise ValueError(
+                "output = 'softmax' with one output neuron is always 1; use output='sigmoid', "
+                "or one neuron a class"
+            )
+        self.cost = costs.get(costs.DEFAULT_COST.get(last.name, "quadratic") if cost is None else cost)
+        costs.check_pair(last, self.cost)
+        self.init = initializers.check(init)
+        try:
+            self.dtype = np.dtype(dtype)
+        except TypeError:
+            raise TypeError(f"dtype = {dtype!r}, expected 'float32' or 'float64'") from None
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(f"dtype = {dtype!r}, expected 'float32' or 'float64'")
+        self.input_scale = check.input_transform("input_scale", input_scale, self.sizes[0])
+        self.input_shift = check.input_transform("input_shift", input_shift, self.sizes[0])
+        self.classes = None if classes is None else check.class_labels(classes, self.sizes[-1])
+        self._given_classes = self.classes
+        self._key = check.random_key(rng)
+        self._start()
+        self.reset()
+
+    def _start(self) -> None:
+        """Arena, locks and the input transform as the core reads it."""
+        self._lock = threading.Lock()
+        self._readers = 0
+        self._training = False
+        bits = 8 * self.dtype.itemsize
+        codes = [sigma.code for sigma in self.activations]
+        stable = self.cost.stable_with(self.activations[-1])
+        self._engine = _engine.Engine(self.sizes, codes, self.cost.code, stable, bits)
+        self._transform: tuple[Array, Array] | tuple[None, None] = (None, None)
+        if np.any(self.input_scale != 1) or np.any(self.input_shift != 0):
+            padded = np.zeros((2, self.sizes[0] + 16), self.dtype)
+            padded[0, : self.sizes[0]] = self.input_scale
+            padded[1, : self.sizes[0]] = self.input_shift
+            self._transform = (padded[0], padded[1])
+
+    def reset(self) -> None:
+        """Start afresh: initial weights from the seed, no epochs, no history."""
+        with self._exclusive():
+            for l, panels in enumerate(self._panels(), start=1):
+                n_in, n_out = self.sizes[l - 1 : l + 1]
+                w, b = initializers.initial(self.init, self._key, l, n_in, n_out)
+                _engine.pack(w, b, panels)
+            self.classes = self._given_classes
+            self._position = _Position(self.sizes[-1])
+            self.history = History()
+
+    # ---- one training at a time, or any number of readers ----------------------------
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        with self._lock:
+            if self._training or self._readers:
+                raise RuntimeError("network is busy: it is being used in another thread")
+            self._training = True
+        try:
+            yield
+        finally:
+            self._training = False
+
+    @contextmanager
+    def _shared(self) -> Iterator[None]:
+        with self._lock:
+            if self._training:
+                raise RuntimeError("network is busy: it is being trained in another thread")
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._readers -= 1
+
+    # ---- parameters -------------------------------------------------------------------
+
+    def _panels(self) -> list[Array]:
+        return [self._engine.panels(l) for l in range(1, len(self.sizes))]
+
+    def _unpacked(self) -> list[tuple[Array, Array]]:
+        pairs = [
+            _engine.unpack(panels, n)
+            for panels, n in zip(self._panels(), self.sizes[1:], strict=True)
+        ]
+        for w, b in pairs:
+            w.flags.writeable = b.flags.writeable = False
+        return pairs
+
+    def _assign(self, weights: list[Array], biases: list[Array]) -> None:
+        for w, b, panels in zip(weights, biases, self._panels(), strict=True):
+            _engine.pack(w, b, panels)
+
+    @property
+    def weights(self) -> list[Array]:
+        """w^l (n_l, n_{l-1}) of each layer: read-only copies. Assign a list to replace all."""
+        return [w for w, b in self._unpacked()]
+
+    @weights.setter
+    def weights(self, values: Sequence[Array]) -> None:
+        shapes: list[tuple[int, ...]] = [(b, a) for a, b in zip(self.sizes, self.sizes[1:], strict=False)]
+        arrays = check.network_arrays("weights", values, shapes)
+        with self._exclusive():
+            self._assign(arrays, self.biases)
+
+    @property
+    def biases(self) -> list[Array]:
+        """b^l (n_l,) of each layer: read-only copies. Assign a list to replace all."""
+        return [b for w, b in self._unpacked()]
+
+    @biases.setter
+    def biases(self, values: Sequence[Array]) -> None:
+        arrays = check.network_arrays("biases", values, [(n,) for n in self.sizes[1:]])
+        with self._exclusive():
+            self._assign(self.weights, arrays)
+
+    def set_weights(self, layer: int, w: Array | None = None, b: Array | None = None) -> None:
+        """Replace ``weights[layer]``, ``biases[layer]``, or both.
+
+        Raises
+        ------
+        ValueError
+            A shape does not fit or a value is not finite; nothing has changed.
+        """
+        layer = check.integer("layer", layer, 0, len(self.sizes) - 2)
+        weights, biases = self.weights, self.biases
+        if w is not None:
+            weights[layer] = w
+        if b is not None:
+            biases[layer] = b
+        shapes: list[tuple[int, ...]] = [(b, a) for a, b in zip(self.sizes, self.sizes[1:], strict=False)]
+        weights = check.network_arrays("weights", weights, shapes)
+        biases = check.network_arrays("biases", biases, [(n,) for n in self.sizes[1:]])
+        with self._exclusive():
+            self._assign(weights, biases)
+
+    @property
+    def steps(self) -> int:
+        """Mini-batches trained since the start."""
+        return self._position.steps
+
+    # ---- data through the gate ---------------------------------------------------------
+
+    def _rows(self, X: Any, *, some: bool = True) -> tuple[Array, Any]:
+        array = check.features("X", X, self.sizes[0], self.dtype, some=some)
+        return array, _engine.Rows(array, True, *self._transform)
+
+    def _targets(self, y: Any, m: int) -> check.Target:
+        return check.targets(
+            y, m, self.sizes[-1], self.activations[-1], self.cost, self.classes, self.dtype
+        )
+
+    def _threads(self, n_threads: int | None, rows: int, passes: int) -> int:
+        if n_threads is None:
+            return _threads.worthwhile(self.sizes, rows, passes)
+        return check.integer("n_threads", n_threads, 1, 1024)
+
+    # ---- training -----------------------------------------------------------------------
+
+    def train(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        epochs: int = 1,
+        batch_size: int = 32,
+        optimizer: str | optimizers.SGD = "sgd",
+        learning_rate: float | None = None,
+        l2: float = 0.0,
+        validation_data: tuple[Any, Any] | None = None,
+        shuffle: bool = True,
+        progress: bool | None = None,
+        n_threads: int | None = None,
+    ) -> History:
+        """Train by mini-batch gradient descent; call again to go on.
+
+        Parameters
+        ----------
+        X : array-like (n, n_0)
+            uint8, float32 and float64 are read in place, whatever their strides.
+        y : array-like
+            Labels (n,); or targets (n, n_L), one-hot or real; or real targets (n,) for one
+            output.
+        epochs : int
+            Passes over the data.
+        batch_size : int
+            Samples in a mini-batch; the last one of an epoch may be short. Larger than the
+            data: full batch.
+        optimizer : "sgd" or SGD
+        learning_rate : float, optional
+            eta, > 0. Default: the optimiser's own, 0.01 for sgd.
+        l2 : float
+            lambda of the book's (lambda / 2n) sum w^2. The penalty is not part of the cost.
+        validation_data : (X, y), optional
+            Evaluated after each epoch.
+        shuffle : bool
+            A new order each epoch, a function of seed and epoch alone.
+        progress : bool, optional
+            Say on standard error how it goes. Default: no.
+        n_threads : int, optional
+            Default: what the process may use, fewer where the mini-batch is small. The
+            result does not depend on it.
+
+        Returns
+        -------
+        History
+            The epochs of this call; ``net.history`` has all.
+
+        Raises
+        ------
+        ValueError, TypeError
+            An argument is refused, or X or y holds NaN or infinity; nothing has changed.
+        DivergenceError
+            The weights did not stay finite; they are those of the last finite epoch.
+        KeyboardInterrupt
+            Weights stand at a whole number of mini-batches; the next call first finishes
+            the broken epoch.
+        RuntimeError
+            The network is in use in another thread.
+        """
+        epochs = check.integer("epochs", epochs, 1)
+        batch_size = check.integer("batch_size", batch_size, 1)
+        rule = optimizers.get(optimizer)
+        if learning_rate is not None and not isinstance(optimizer, str):
+            raise ValueError(
+                f"learning_rate = {learning_rate!r} and optimizer = {optimizer!r} both give the "
+                "rate; give one of them"
+            )
+        eta = rule.learning_rate if learning_rate is None else learning_rate
+        eta = check.real("learning_rate", eta, 0, open_end=True)
+        l2 = check.real("l2", l2, 0)
+        array, rows = self._rows(X)
+        target = self._targets(y, len(array))
+        if eta * l2 >= len(array):
+            raise ValueError(
+                f"l2 = {l2!r} with learning_rate = {eta!r} and {len(array)} samples would turn "
+                "the weights' sign; expected learning_rate * l2 < samples"
+            )
+        if validation_data is not None:
+            if not (isinstance(validation_data, Sequence) and len(validation_data) == 2):
+                raise TypeError("validation_data: expected a pair (X, y)")
+            checked = check.features("X", validation_data[0], self.sizes[0], self.dtype)
+            check.refuse_nonfinite("X of validation_data", checked, self.dtype)
+            self._targets(validation_data[1], len(checked))
+        threads = self._threads(n_threads, min(len(array), batch_size), 6)
+        call = _Call(
+            array, rows, target, epochs, min(batch_size, len(array)), eta, l2, bool(shuffle),
+            validation_data, Progress(epochs) if progress else None, threads,
+        )  # fmt: skip
+        with self._exclusive():
+            return self._run(call)
+
+    def _run(self, call: "_Call") -> History:
+        """Whole epochs in one call of the core where nobody asked for something between."""
+        before = self.classes
+        if call.target.classes is not None:
+            self.classes = call.target.classes
+        here = self._position
+        if here.shape != (len(call.X), call.batch_size):
+            here.batch = 0  # other data: the broken epoch cannot be finished
+        here.shape = (len(call.X), call.batch_size)
+        score = _Score(call.target)
+        history = History(score.name)
+        one_by_one = call.validation is not None or call.progress is not None
+        targets = _engine.Targets(call.target.array)
+        while len(history) < call.epochs:
+            width = self.sizes[-1] if call.target.score == check.SQUARED_ERROR else 1
+            status, position, steps, cost, scores, seconds, error = _training.train(
+                self._engine, call.rows, targets, (here.epoch, here.batch, here.cost_sum),
+                here.score_sums[:width], 1 if one_by_one else call.epochs - len(history),
+                call.batch_size, call.eta, call.l2, self._key, call.shuffle,
+                call.target.score, call.threads,
+            )  # fmt: skip
+            if status in ("complete", "interrupted"):
+                here.epoch, here.batch, here.cost_sum = position
+                here.steps += steps
+            elif status == "diverged":
+                here.epoch, here.batch = position[0], 0
+                here.steps += len(cost) * -(-len(call.X) // call.batch_size)
+            done = History(
+                score.name, cost.tolist(), [score.of(row) for row in scores],
+                learning_rate=[call.eta] * len(cost), seconds=seconds.tolist(),
+            )  # fmt: skip
+            if status == "bad input":
+                if not self.history.cost:
+                    self.classes = before
+                check.refuse_nonfinite("X", call.X, self.dtype)
+                self._refuse_scaled(call.X)
+            if call.validation is not None and status == "complete":
+                result = self._evaluate(*call.validation, None)
+                done.validation_cost = [result["cost"]] * len(done)
+                done.validation_score = [result[score.name]] * len(done)
+            history.extend(done)
+            self.history.extend(done)
+            if status == "interrupted":
+                raise error
+            if status == "diverged":
+                raise DivergenceError(
+                    f"weights are not finite after epoch {here.epoch}: learning_rate = "
+                    f"{call.eta:g} is too large for this data; try {call.eta / 10:g}, or scale "
+                    "the inputs to about 0 .. 1. The weights are those before that epoch",
+                    here.epoch, history,
+                )  # fmt: skip
+            if call.progress is not None:
+                call.progress(history)
+        return history
+
+    def _refuse_scaled(self, X: Array) -> None:
+        raise ValueError(
+            "X * input_scale + input_shift is not finite in "
+            f"{self.dtype}; expected a smaller input_scale or input_shift"
+        )
+
+    # ---- use -----------------------------------------------------------------------------
+
+    def predict(self, X: Any, *, out: Array | None = None, n_threads: int | None = None) -> Array:
+        """Activations of the output layer, (n, n_L), in the network's dtype.
+
+        Parameters
+        ----------
+        X : array-like (n, n_0)
+        out : array (n, n_L), optional
+            C-contiguous, of the network's dtype; filled and returned.
+        n_threads : int, optional
+
+        Raises
+        ------
+        ValueError, TypeError
+            X does not fit, or holds NaN or infinity.
+        """
+        array, rows = self._rows(X, some=False)
+        shape = (len(array), self.sizes[-1])
+        if out is None:
+            out = np.empty(shape, self.dtype)
+        elif not isinstance(out, np.ndarray):
+            raise TypeError(f"out = {type(out).__name__}, expected an array")
+        elif out.shape != shape or out.dtype != self.dtype or not (
+            out.flags.c_contiguous and out.flags.writeable and out.flags.aligned
+        ):
+            raise ValueError(
+                f"out has shape {out.shape} and dtype {out.dtype}, expected a writeable "
+                f"C-contiguous array {shape} of {self.dtype}"
+            )
+        if len(array):
+            with self._shared():
+                threads = self._threads(n_threads, len(array), 2)
+                _, _, bad = self._engine.survey(rows, None, 0, out, threads)
+            if bad:
+                check.refuse_nonfinite("X", array, self.dtype)
+                self._refuse_scaled(array)
+        return out
+
+    def classify(self, X: Any, *, n_threads: int | None = None) -> Array:
+        """The label of each row, (n,): of the largest output, or output >= 1/2 where one.
+
+        Labels are those of the first training or of ``classes``; before either, indices.
+        """
+        a = self.predict(X, n_threads=n_threads)
+        index = (a[:, 0] >= 0.5).astype(np.intp) if a.shape[1] == 1 else a.argmax(axis=1)
+        return index if self.classes is None else self.classes[index]
+
+    def evaluate(self, X: Any, y: Any, *, n_threads: int | None = None) -> dict[str, float]:
+        """Mean cost, and accuracy for labels or R^2 for real targets.
+
+        Returns
+        -------
+        dict
+            ``{"cost", "accuracy"}`` for labels, one-hot and, with cross_entropy, 0/1
+            targets (a row is right when every output is on its side of 1/2); else
+            ``{"cost", "r2"}``, R^2 a mean over outputs as scikit-learn's.
+        """
+        with self._shared():
+            return self._evaluate(X, y, n_threads)
+
+    def _evaluate(self, X: Any, y: Any, n_threads: int | None) -> dict[str, float]:
+        array, rows = self._rows(X)
+        target = self._targets(y, len(array))
+        threads = self._threads(n_threads, len(array), 2)
+        targets = _engine.Targets(target.array)
+        cost, sums, bad = self._engine.survey(rows, targets, target.score, None, threads)
+        if bad:
+            check.refuse_nonfinite("X", array, self.dtype)
+            self._refuse_scaled(array)
+        score = _Score(target)
+        return {"cost": cost / len(array), score.name: score.of(sums / len(array))}
+
+    def gradients(self, X: Any, y: Any, *, n_threads: int | None = None) -> Gradients:
+        """The four equations for all of X as one mini-batch; nothing is trained.
+
+        Returns
+        -------
+        Gradients
+            Of the mean cost, in the network's dtype.
+        """
+        array, rows = self._rows(X)
+        target = self._targets(y, len(array))
+        with self._shared():
+            threads = self._threads(n_threads, len(array), 6)
+            costs_, a, z, delta, nabla_w, nabla_b, bad = self._engine.derive(
+                rows, _engine.Targets(target.array), target.score, threads
+            )
+        if bad:
+            check.refuse_nonfinite("X", array, self.dtype)
+            self._refuse_scaled(array)
+        return Gradients(float(costs_.mean()), nabla_w, nabla_b, z, a, delta)
+
+    # ---- a network as a value ---------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write the network to a file; `cbackprop.load` reads it. The path is used as given.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written; an older file of that name is untouched.
+        """
+        from cbackprop.io import model_file
+
+        with self._shared():
+            data = model_file.dumps(self)
+        model_file.write(path, data)
+
+    def __getstate__(self) -> bytes:
+        from cbackprop.io import model_file
+
+        with self._shared():
+            return model_file.dumps(self)
+
+    def __setstate__(self, data: bytes) -> None:
+        from cbackprop.io import model_file
+
+        model_file.restore(self, data)
+
+    def _in_float64(self) -> "Network":
+        """A float64 network with the same parameters and functions."""
+        copy = Network(
+            self.sizes,
+            activation=self.activations[:-1],
+            output=self.activations[-1],
+            cost=self.cost,
+            init="zeros",
+            dtype="float64",
+            input_scale=self.input_scale,
+            input_shift=self.input_shift,
+            classes=self.classes,
+            rng=0,
+        )
+        copy.weights, copy.biases = self.weights, self.biases
+        return copy
+
+    def summary(self) -> str:
+        """The layers, their activations and parameters as a text table."""
+        lines = [f"{'layer':>5}  {'neurons':>8}  {'activation':<12}{'parameters':>12}"]
+        lines.append(f"{0:>5}  {self.sizes[0]:>8}  {'(input)':<12}{0:>12,}")
+        total = 0
+        for l, sigma in enumerate(self.activations, start=1):
+            count = self.sizes[l] * (self.sizes[l - 1] + 1)
+            total += count
+            lines.append(f"{l:>5}  {self.sizes[l]:>8}  {sigma.name:<12}{count:>12,}")
+        lines.append(f"{total:,} parameters of {self.dtype}, cost {self.cost.name}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        hidden = [sigma.name for sigma in self.activations[:-1]]
+        activation = hidden[0] if len(set(hidden)) == 1 else hidden
+        return (
+            f"Network({list(self.sizes)}, activation={activation!r}, "
+            f"output={self.activations[-1].name!r}, cost={self.cost.name!r}, "
+            f"dtype={self.dtype.name!r})"
+        )
+
+
+class _Call(NamedTuple):
+    """The checked arguments of one train call."""
+
+    X: Array
+    rows: Any
+    target: check.Target
+    epochs: int
+    batch_size: int
+    eta: float
+    l2: float
+    shuffle: bool
+    validation: tuple[Any, Any] | None
+    progress: Progress | None
+    threads: int
+
+
+class _Score:
+    """From the core's sums to the accuracy, or to R^2 = 1 - MSE / variance of y."""
+
+    def __init__(self, target: check.Target) -> None:
+        self.name = "r2" if target.score == check.SQUARED_ERROR else "accuracy"
+        self.target = target
+        self.variance: Array | None = None
+
+    def of(self, means: Array) -> float:
+        if self.name == "accuracy":
+            return float(means[0])
+        if self.variance is None:
+            self.variance = np.var(self.target.array, axis=0, dtype=np.float64)
+        # A constant target: 1 where it is met, 0 elsewhere, as scikit-learn has it.
+        constant = self.variance == 0
+        ratio = means / np.where(constant, 1, self.variance)
+        return float(np.where(constant, means == 0, 1 - ratio).mean())

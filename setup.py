@@ -1,0 +1,85 @@
+"""Builds the C core (a static library for each instruction set, with its own flags) and the
+Cython modules over it. Everything else is in pyproject.toml.
+
+Environment: CBACKPROP_DEBUG=1 (-O0, assertions, bounds checks, no limited API tag change),
+CBACKPROP_SANITIZE=address,undefined (or thread), CBACKPROP_ANNOTATE=1 (Cython's HTML).
+"""
+
+import os
+import platform
+import sys
+import sysconfig
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+debug = os.environ.get("CBACKPROP_DEBUG") == "1"
+sanitize = os.environ.get("CBACKPROP_SANITIZE", "")
+free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+windows = sys.platform == "win32"
+
+# Contraction is ours to decide and sqrt needs no errno: the same bits in every build.
+flags = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+flags += ["-fvisibility=hidden", "-fstack-protector-strong", "-Wall", "-Wextra", "-Wno-psabi"]
+link = []
+if windows:  # clang-cl takes both spellings
+    flags = ["/O2", "/clang:-std=c11", "/clang:-ffp-contract=off", "/clang:-fno-math-errno"]
+elif sys.platform == "linux":
+    flags += ["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
+    link += ["-Wl,-z,relro,-z,now,-z,noexecstack"]
+if debug:
+    flags += ["-O1", "-g"]
+if sanitize:
+    flags += ["-g", "-fno-omit-frame-pointer", f"-fsanitize={sanitize}"]
+    link += [f"-fsanitize={sanitize}"]
+
+# ARCHFLAGS is how a macOS build names the machine it is for.
+machine = platform.machine().lower()
+if "arm64" in os.environ.get("ARCHFLAGS", ""):
+    machine = "arm64"
+widths = {"portable": []}
+if machine in ("x86_64", "amd64"):
+    widths["avx2"] = ["-mavx2", "-mfma"]
+    widths["avx512"] = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
+    widths["avx512"] += ["-mprefer-vector-width=512"]
+elif machine in ("aarch64", "arm64"):
+    widths["neon"] = []
+
+
+def library(name, sources, extra=()):
+    headers = [f"src/{file}" for file in sorted(os.listdir("src")) if file.endswith(".h")]
+    build = {"sources": sources, "cflags": [*flags, *extra], "include_dirs": ["src"]}
+    build["obj_deps"] = {"": headers}
+    return (f"cbackprop_{name}", build)
+
+
+core = library("core", ["src/dispatch.c", "src/pool.c", "src/rng.c"])
+kernels = [
+    library(width, [f"src/kernels_{width}_f{bits}.c" for bits in (32, 64)], extra)
+    for width, extra in widths.items()
+]
+
+macros = [] if free_threaded else [("Py_LIMITED_API", "0x030B0000")]
+modules = ["_forward", "_output_error", "_error_propagation", "_gradients", "_engine", "_training"]
+extensions = [
+    Extension(
+        f"cbackprop.{module}",
+        [f"cbackprop/{module}.pyx"],
+        include_dirs=["src"],
+        define_macros=macros,
+        py_limited_api=not free_threaded,
+        extra_compile_args=[*flags, "-Wno-unused-parameter"],
+        extra_link_args=link,
+    )
+    for module in modules
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        compiler_directives={"boundscheck": True, "wraparound": True} if debug else {},
+        annotate=os.environ.get("CBACKPROP_ANNOTATE") == "1",
+    ),
+    libraries=[core, *kernels],
+    options={} if free_threaded else {"bdist_wheel": {"py_limited_api": "cp311"}},
+)

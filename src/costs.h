@@ -1,0 +1,108 @@
+/* Costs of one sample: C(a, y), dC/da and the output error of the stable pairs. Values are
+ * summed in float64, 16 running sums and a tree, so that the order never depends on the
+ * vector width. Rows are padded: a[n ..), y[n ..) may be read, never counted.
+ */
+
+/* a kept off 0 and 1, where log and 1/a have no value. */
+INLINE vec off_zero(vec a) { return v_max(a, v_set(REAL_TINY)); }
+
+static double tree_sum(double s[CB_PANEL])
+{
+    for (int half = CB_PANEL / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            s[i] += s[i + half];
+    return s[0];
+}
+
+/* 1/2 ||a - y||^2 */
+static double quadratic_value(const real *a, const real *y, cb_index n)
+{
+    double s[CB_PANEL] = {0};
+    cb_index j = 0;
+    for (; j + CB_PANEL <= n; j += CB_PANEL)
+        for (int i = 0; i < CB_PANEL; i++) {
+            const double d = (double)a[j + i] - (double)y[j + i];
+            s[i] += d * d;
+        }
+    for (int i = 0; j + i < n; i++) {
+        const double d = (double)a[j + i] - (double)y[j + i];
+        s[i] += d * d;
+    }
+    return 0.5 * tree_sum(s);
+}
+
+/* The terms of one vector of outputs, each a cost to be summed. */
+INLINE vec cross_entropy_terms(int from_z, vec z, vec a, vec y)
+{
+    if (from_z) /* a = sigmoid(z): max(z, 0) - y z + log(1 + exp(-|z|)) */
+        return v_max(z, (vec){0}) - y * z + v_log1p_unit(v_exp(-v_abs(z)));
+    const vec one = v_set((real)1);
+    const vec rest = v_max(one - a, v_set(REAL_EPSILON / 2));
+    return -(y * v_log(off_zero(a)) + (one - y) * v_log(rest));
+}
+
+INLINE vec log_likelihood_terms(int from_z, vec z, vec a, vec y, vec log_sum)
+{
+    /* a = softmax(z): -log a_j = log sum_k exp(z_k - max) - (z_j - max) */
+    const vec minus_log = from_z ? log_sum - z : -v_log(off_zero(a));
+    return y * minus_log;
+}
+
+/* log sum_k exp(z_k), in every lane */
+static vec log_sum_exp(const real *z, real *spare, cb_index n)
+{
+    const vec top = v_set(row_max(z, n));
+    for (cb_index j = 0; j < n; j += LANES)
+        v_store(spare + j, v_exp(v_load(z + j) - top));
+    for (cb_index j = n; j % CB_PANEL != 0; j++)
+        spare[j] = 0;
+    return v_log(v_set(row_sum(spare, n))) + top;
+}
+
+static double entropy_value(int cost, const cb_layer *l, const real *z, const real *a,
+                            const real *y, real *spare)
+{
+    const cb_index n = l->n_out;
+    const int likelihood = cost == CB_LOG_LIKELIHOOD;
+    const int from_z = l->activation == (likelihood ? CB_SOFTMAX : CB_SIGMOID);
+    const vec log_sum = likelihood && from_z ? log_sum_exp(z, spare, n) : (vec){0};
+    double s[CB_PANEL] = {0};
+    for (cb_index j = 0; j < n; j += LANES) {
+        const vec zj = v_load(z + j), aj = v_load(a + j), yj = v_load(y + j);
+        const vec terms = likelihood ? log_likelihood_terms(from_z, zj, aj, yj, log_sum)
+                                     : cross_entropy_terms(from_z, zj, aj, yj);
+        for (int i = 0; i < LANES && j + i < n; i++)
+            s[(j + i) % CB_PANEL] += (double)terms[i];
+    }
+    return tree_sum(s);
+}
+
+/* dC/da of one vector of outputs */
+INLINE vec cost_slope(int cost, vec a, vec y)
+{
+    const vec one = v_set((real)1);
+    switch (cost) {
+    case CB_CROSS_ENTROPY:
+        return (one - y) / v_max(one - a, v_set(REAL_EPSILON / 2)) - y / off_zero(a);
+    case CB_LOG_LIKELIHOOD: return -y / off_zero(a);
+    default: return a - y;
+    }
+}
+
+/* Class of the largest output; the first one of equals. */
+static cb_index arg_max(const real *x, cb_index n)
+{
+    cb_index best = 0;
+    for (cb_index j = 1; j < n; j++)
+        if (x[j] > x[best])
+            best = j;
+    return best;
+}
+
+static int same_side_of_half(const real *a, const real *y, cb_index n)
+{
+    for (cb_index j = 0; j < n; j++)
+        if ((a[j] >= (real)0.5) != (y[j] >= (real)0.5))
+            return 0;
+    return 1;
+}

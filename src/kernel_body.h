@@ -1,0 +1,292 @@
+/* The one numeric source. A file kernels_<table>_<precision>.c chooses width and dtype and
+ * includes this; out of it falls one cb_kernels table. kernels.h says what each computes.
+ */
+#include "vector.h"
+#include "vecmath.h"
+#include "tiles.h"
+#include "activations.h"
+#include "costs.h"
+
+static void set_not_finite(int *flag, vec bad)
+{
+    int any = 0;
+    for (int i = 0; i < LANES; i++)
+        any |= bad[i] != 0;
+    if (any) /* only ever raised, by any thread */
+        __atomic_store_n(flag, 1, __ATOMIC_RELAXED);
+}
+
+INLINE real source_value(const char *p, int type)
+{
+    switch (type) {
+    case CB_UINT8: return (real) * (const uint8_t *)p;
+    case CB_FLOAT32: return (real) * (const float *)p;
+    default: return (real) * (const double *)p;
+    }
+}
+
+/* The row as it comes, contiguous or strided; a loop for each type. */
+static void convert_row(const char *p, ptrdiff_t stride, int type, cb_index n, real *out)
+{
+    switch (type) {
+    case CB_UINT8:
+        if (stride == 1)
+            for (cb_index k = 0; k < n; k++)
+                out[k] = (real)((const uint8_t *)p)[k];
+        else
+            for (cb_index k = 0; k < n; k++)
+                out[k] = source_value(p + k * stride, CB_UINT8);
+        break;
+    case CB_FLOAT32:
+        if (stride == sizeof(float))
+            for (cb_index k = 0; k < n; k++)
+                out[k] = (real)((const float *)p)[k];
+        else
+            for (cb_index k = 0; k < n; k++)
+                out[k] = source_value(p + k * stride, CB_FLOAT32);
+        break;
+    default:
+        if (stride == sizeof(double))
+            for (cb_index k = 0; k < n; k++)
+                out[k] = (real)((const double *)p)[k];
+        else
+            for (cb_index k = 0; k < n; k++)
+                out[k] = source_value(p + k * stride, CB_FLOAT64);
+    }
+}
+
+static void gather(const cb_rows *x, const int64_t *index, cb_index row, cb_index rows, void *out,
+                   cb_index ld, int *non_finite)
+{
+    const real *scale = x->scale, *shift = x->shift;
+    const cb_index n = x->width;
+    vec bad = {0};
+    for (cb_index s = row; s < row + rows; s++) {
+        const cb_index i = index ? (cb_index)index[s] : s;
+        real *to = (real *)out + s * ld;
+        convert_row((const char *)x->data + i * x->row_stride, x->column_stride, x->type, n, to);
+        for (cb_index k = n; k < ld; k++)
+            to[k] = 0;
+        cb_index k = 0;
+        for (; scale && k < n; k += LANES) /* ld >= n rounded up to 16 */
+            v_store(to + k, v_fma(v_load(to + k), v_load(scale + k), v_load(shift + k)));
+        if (x->type != CB_UINT8) /* v - v is 0, or NaN where v is not finite */
+            for (k = 0; k < n; k += LANES)
+                bad += v_load(to + k) - v_load(to + k);
+        to[n] = (real)x->bias;
+    }
+    set_not_finite(non_finite, bad);
+}
+
+static void one_hot(const int32_t *labels, const int64_t *index, cb_index row, cb_index rows,
+                    void *y, cb_index ld, cb_index n)
+{
+    for (cb_index s = row; s < row + rows; s++) {
+        const int32_t label = labels[index ? (cb_index)index[s] : s];
+        real *to = (real *)y + s * ld;
+        for (cb_index k = 0; k < ld; k++)
+            to[k] = 0;
+        if (n == 1)
+            to[0] = (real)label;
+        else
+            to[label] = 1;
+    }
+}
+
+static void weighted_input(const cb_layer *l, cb_index row, cb_index rows, cb_index col,
+                           cb_index cols)
+{
+    const cb_index K = l->n_in, stride = (K + 1) * CB_PANEL;
+    const real *w = (const real *)l->w + col / CB_PANEL * stride;
+    const real *a_in = (const real *)l->a_in + row * l->ld_in;
+    real *z = (real *)l->z + row * l->ld_out + col;
+    const cb_index vectors = vectors_in(cols);
+    for (cb_index v = 0; v < vectors; v += 2) { /* z = b + a_in w^T */
+        const int two = v + 1 < vectors;
+        const real *b0 = PANEL_COLUMN(w, v * LANES, stride);
+        const real *b1 = two ? PANEL_COLUMN(w, (v + 1) * LANES, stride) : b0;
+        rows_tiles[two][rows - 1](K, a_in, l->ld_in, b0, b1, b0 + K * CB_PANEL,
+                                  b1 + K * CB_PANEL, z + v * LANES, l->ld_out);
+    }
+    activate_tile(l->activation, z, (real *)l->a + row * l->ld_out + col, l->ld_out, rows, vectors);
+}
+
+static void complete_rows(const cb_layer *l, cb_index row, cb_index rows)
+{
+    for (cb_index s = row; s < row + rows; s++) {
+        real *a = (real *)l->a + s * l->ld_out;
+        if (l->activation == CB_SOFTMAX)
+            softmax_row((const real *)l->z + s * l->ld_out, a, l->n_out);
+        a[l->n_out] = 1;
+    }
+}
+
+static void cost_value(int cost, const cb_layer *l, const void *y, cb_index row, cb_index rows,
+                       double *values)
+{
+    for (cb_index s = row; s < row + rows; s++) {
+        const cb_index at = s * l->ld_out;
+        const real *a = (const real *)l->a + at, *t = (const real *)y + at;
+        values[s] = cost == CB_QUADRATIC
+                        ? quadratic_value(a, t, l->n_out)
+                        : entropy_value(cost, l, (const real *)l->z + at, a, t,
+                                        (real *)l->delta + at);
+    }
+}
+
+static void cost_gradient(int cost, const cb_layer *l, const void *y, cb_index row, cb_index rows)
+{
+    for (cb_index s = row; s < row + rows; s++) {
+        const cb_index at = s * l->ld_out;
+        const real *a = (const real *)l->a + at, *t = (const real *)y + at;
+        real *delta = (real *)l->delta + at;
+        for (cb_index j = 0; j < l->n_out; j += LANES)
+            v_store(delta + j, cost_slope(cost, v_load(a + j), v_load(t + j)));
+        for (cb_index j = l->n_out; j < l->ld_out; j++)
+            delta[j] = 0;
+    }
+}
+
+static void through_activation(const cb_layer *l, cb_index row, cb_index rows)
+{
+    const cb_index n = l->n_out, at = row * l->ld_out;
+    real *delta = (real *)l->delta + at;
+    const real *a = (const real *)l->a + at;
+    if (is_elementwise(l->activation))
+        derivative_tile(l->activation, a, delta, l->ld_out, rows, vectors_in(n));
+    else
+        for (cb_index s = 0; s < rows; s++)
+            softmax_through_row(a + s * l->ld_out, delta + s * l->ld_out, n);
+    for (cb_index s = 0; s < rows; s++)
+        for (cb_index j = n; j < l->ld_out; j++)
+            delta[s * l->ld_out + j] = 0;
+}
+
+static void stable_error(const cb_layer *l, const void *y, cb_index row, cb_index rows)
+{
+    for (cb_index s = row; s < row + rows; s++) {
+        const cb_index at = s * l->ld_out;
+        const real *a = (const real *)l->a + at, *t = (const real *)y + at;
+        real *delta = (real *)l->delta + at;
+        const vec total = v_set(l->activation == CB_SOFTMAX ? row_sum(t, l->n_out) : (real)1);
+        for (cb_index j = 0; j < l->n_out; j += LANES)
+            v_store(delta + j, v_load(a + j) * total - v_load(t + j));
+        for (cb_index j = l->n_out; j < l->ld_out; j++)
+            delta[j] = 0;
+    }
+}
+
+static void score(int kind, const cb_layer *l, const void *y, cb_index row, cb_index rows,
+                  double *values)
+{
+    const cb_index n = l->n_out;
+    for (cb_index s = row; s < row + rows; s++) {
+        const real *a = (const real *)l->a + s * l->ld_out, *t = (const real *)y + s * l->ld_out;
+        if (kind == CB_ARGMAX)
+            values[s] = arg_max(a, n) == arg_max(t, n);
+        else if (kind == CB_SUBSET)
+            values[s] = same_side_of_half(a, t, n);
+        else
+            for (cb_index j = 0; j < n; j++) {
+                const double d = (double)a[j] - (double)t[j];
+                values[s * n + j] = d * d;
+            }
+    }
+}
+
+static void transpose(const cb_layer *l, cb_index col, cb_index cols, void *scratch)
+{
+    const real *w = l->w;
+    const cb_index stride = (l->n_in + 1) * CB_PANEL;
+    for (cb_index p = 0; p < cols; p += CB_PANEL) {
+        real *to = (real *)scratch + p * l->n_out;
+        const cb_index width = cols - p < CB_PANEL ? cols - p : CB_PANEL;
+        for (cb_index j0 = 0; j0 < l->n_out; j0 += CB_PANEL) {
+            const real *from = w + j0 / CB_PANEL * stride + (col + p) * CB_PANEL;
+            const cb_index height = l->n_out - j0 < CB_PANEL ? l->n_out - j0 : CB_PANEL;
+            for (cb_index j = 0; j < height; j++)
+                for (cb_index i = 0; i < CB_PANEL; i++)
+                    to[(j0 + j) * CB_PANEL + i] = i < width ? from[i * CB_PANEL + j] : 0;
+        }
+    }
+}
+
+static void propagate(const cb_layer *l, const cb_layer *next, const void *scratch, cb_index row,
+                      cb_index rows, cb_index col, cb_index cols)
+{
+    const cb_index K = next->n_out, stride = K * CB_PANEL, at = row * l->ld_out + col;
+    const real *delta_next = (const real *)next->delta + row * next->ld_out;
+    real *delta = (real *)l->delta + at;
+    const cb_index vectors = vectors_in(cols);
+    for (cb_index v = 0; v < vectors; v += 2) { /* delta = delta_next w */
+        const int two = v + 1 < vectors;
+        const real *b0 = PANEL_COLUMN((const real *)scratch, v * LANES, stride);
+        const real *b1 = two ? PANEL_COLUMN((const real *)scratch, (v + 1) * LANES, stride) : b0;
+        rows_tiles[two][rows - 1](K, delta_next, next->ld_out, b0, b1, NULL, NULL,
+                                  delta + v * LANES, l->ld_out);
+    }
+    derivative_tile(l->activation, (const real *)l->a + at, delta, l->ld_out, rows, vectors);
+}
+
+static void gradient(const cb_layer *l, cb_index m, cb_index row, cb_index rows, cb_index col,
+                     cb_index cols, const cb_update *update)
+{
+    const cb_index stride = (l->n_in + 1) * CB_PANEL;
+    real *w = (real *)(update->rule == CB_STORE ? l->nabla : l->w) + col / CB_PANEL * stride +
+              row * CB_PANEL;
+    const real *a_in = (const real *)l->a_in + row, *delta = (const real *)l->delta + col;
+    const int bias_row = (int)(l->n_in - row);
+    const cb_index vectors = vectors_in(cols);
+    for (cb_index v = 0; v < vectors; v += 2) {
+        const int two = v + 1 < vectors;
+        real *w0 = PANEL_COLUMN(w, v * LANES, stride);
+        real *w1 = two ? PANEL_COLUMN(w, (v + 1) * LANES, stride) : w0;
+        const real *d0 = delta + v * LANES, *d1 = two ? d0 + LANES : d0;
+        columns_tiles[two][rows - 1](m, a_in, l->ld_in, d0, d1, l->ld_out, w0, w1, bias_row,
+                                     update);
+    }
+}
+
+static int all_finite(const void *x, cb_index n)
+{
+    const real *p = x;
+    real bad = 0;
+    for (cb_index i = 0; i < n; i++)
+        bad += p[i] - p[i] != 0;
+    return bad == 0;
+}
+
+static void function(int which, const void *x, void *y, cb_index n)
+{
+    vec (*const f[])(vec) = {v_exp, v_log, v_tanh, v_sigmoid, v_log1p_unit};
+    real in[LANES], out[LANES];
+    for (cb_index i = 0; i < n; i += LANES) {
+        for (cb_index j = 0; j < LANES; j++)
+            in[j] = ((const real *)x)[i + j < n ? i + j : i];
+        v_store(out, f[which](v_load(in)));
+        for (cb_index j = 0; j < LANES && i + j < n; j++)
+            ((real *)y)[i + j] = out[j];
+    }
+}
+
+const cb_kernels KERNEL_TABLE = {
+    .name = KERNEL_NAME,
+    .itemsize = (int)sizeof(real),
+    .lanes = LANES,
+    .tile_rows = TILE_ROWS,
+    .tile_cols = TILE_COLS,
+    .gather = gather,
+    .one_hot = one_hot,
+    .weighted_input = weighted_input,
+    .complete_rows = complete_rows,
+    .cost_value = cost_value,
+    .cost_gradient = cost_gradient,
+    .through_activation = through_activation,
+    .stable_error = stable_error,
+    .score = score,
+    .transpose = transpose,
+    .propagate = propagate,
+    .gradient = gradient,
+    .all_finite = all_finite,
+    .function = function,
+};

@@ -1,0 +1,130 @@
+/* The contract between the loops (Cython) and the arithmetic (C): one table of
+ * function pointers for each instruction set and precision.
+ *
+ * A kernel computes one tile, one block of rows or one vector. It validates nothing,
+ * allocates nothing and cannot fail. The letters are those of NOTATION.md: m samples in
+ * the mini-batch, layer l with n_in = n_{l-1} inputs and n_out = n_l neurons.
+ *
+ * Every element of every product is accumulated in index order with fused multiply-add,
+ * so no tile size, vector width or division of the work changes a bit of the result.
+ */
+#ifndef CBACKPROP_KERNELS_H
+#define CBACKPROP_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CB_PANEL 16 /* neurons in one column panel of a weight matrix */
+
+typedef ptrdiff_t cb_index;
+
+enum cb_activation { CB_IDENTITY, CB_SIGMOID, CB_TANH, CB_RELU, CB_SOFTMAX };
+enum cb_cost { CB_QUADRATIC, CB_CROSS_ENTROPY, CB_LOG_LIKELIHOOD };
+enum cb_score { CB_ARGMAX, CB_SUBSET, CB_SQUARED_ERROR };
+enum cb_source { CB_UINT8, CB_FLOAT32, CB_FLOAT64 };
+enum cb_rule { CB_STORE, CB_SGD };
+
+/* Layer l as one team of threads sees it. All matrices are row-major; rows of
+ * activations and errors are samples, padded to ld elements. Lanes of w, z and delta
+ * beyond n_out are padding: those of w and delta are always 0, no sum reads any. */
+typedef struct cb_layer {
+    cb_index n_in, n_out;
+    cb_index ld_in, ld_out;
+    int activation;     /* enum cb_activation */
+    void *w;            /* [ceil(n_out/16)][n_in + 1][16]: panels of w^T; row n_in is b^l */
+    void *nabla;        /* gradient, laid out like w; written by the rule CB_STORE */
+    const void *a_in;   /* a^{l-1} [m][ld_in]; column n_in is the constant 1 */
+    void *z, *a, *delta; /* [m][ld_out]; z == a where nobody asks for z^l */
+} cb_layer;
+
+/* Rows of the user's matrix, read where they lie. */
+typedef struct cb_rows {
+    const void *data;
+    ptrdiff_t row_stride, column_stride; /* bytes, of either sign */
+    cb_index width;
+    int type;           /* enum cb_source */
+    int bias;           /* 1: a^0, whose column `width` is the constant 1; 0: targets */
+    const void *scale, *shift; /* [width] in the table's precision, or both NULL */
+} cb_rows;
+
+/* What the gradient's pass does with a finished tile of BP3 and BP4. */
+typedef struct cb_update {
+    int rule;           /* enum cb_rule */
+    double rate;        /* CB_SGD: eta / m */
+    double decay;       /* CB_SGD: 1 - eta lambda / n, for weights; biases keep 1 */
+    double m;           /* CB_STORE: nabla = sum / m */
+} cb_update;
+
+/* Preconditions of every tile kernel: 1 <= rows <= tile_rows, 1 <= cols <= tile_cols,
+ * col a multiple of tile_cols. */
+typedef struct cb_kernels {
+    const char *name;
+    int itemsize, lanes, tile_rows, tile_cols;
+
+    /* out[s][k] = x[index[s]][k] * scale[k] + shift[k], out[s][width] = bias, for
+     * row <= s < row + rows; index NULL means index[s] = s. Sets *non_finite where a
+     * converted value is NaN or infinite; never clears it. */
+    void (*gather)(const cb_rows *x, const int64_t *index, cb_index row, cb_index rows,
+                   void *out, cb_index ld, int *non_finite);
+
+    /* y[s][:] = 0; y[s][labels[index[s]]] = 1; with n == 1: y[s][0] = labels[index[s]]. */
+    void (*one_hot)(const int32_t *labels, const int64_t *index, cb_index row,
+                    cb_index rows, void *y, cb_index ld, cb_index n);
+
+    /* z[row:, col:] = a_in w^T + b;  a = sigma(z) where sigma is element-wise. */
+    void (*weighted_input)(const cb_layer *l, cb_index row, cb_index rows, cb_index col,
+                           cb_index cols);
+
+    /* For whole rows, after every column of z is there: the activations that are not
+     * element-wise; and a[s][n_out] = 1 for the next layer's bias. */
+    void (*complete_rows)(const cb_layer *l, cb_index row, cb_index rows);
+
+    /* values[s] = C(a, y) of sample s, in float64, summed over outputs in a fixed order.
+     * Stable from z for the pairs whose output error is a - y. y is [m][ld_out]. */
+    void (*cost_value)(int cost, const cb_layer *l, const void *y, cb_index row,
+                       cb_index rows, double *values);
+
+    /* delta = dC/da. */
+    void (*cost_gradient)(int cost, const cb_layer *l, const void *y, cb_index row,
+                          cb_index rows);
+
+    /* delta_j = sum_k delta_k da_k/dz_j: the sum of (2.15) where delta holds dC/da. */
+    void (*through_activation)(const cb_layer *l, cb_index row, cb_index rows);
+
+    /* delta = a sum(y) - y: BP1 of the stable pairs; sum(y) counts for softmax only. */
+    void (*stable_error)(const cb_layer *l, const void *y, cb_index row, cb_index rows);
+
+    /* CB_ARGMAX, CB_SUBSET: values[s] = 1 where sample s is right, else 0.
+     * CB_SQUARED_ERROR: values[s * n_out + j] = (a_j - y_j)^2. */
+    void (*score)(int kind, const cb_layer *l, const void *y, cb_index row, cb_index rows,
+                  double *values);
+
+    /* scratch = w transposed, for the input neurons col .. col + cols of layer l:
+     * panels [ceil(cols/16)][n_out][16]. */
+    void (*transpose)(const cb_layer *l, cb_index col, cb_index cols, void *scratch);
+
+    /* delta^l[row:, col:] = (w^{l+1})^T delta^{l+1}, times sigma'(z^l) where sigma is
+     * element-wise. scratch: what transpose() made of layer next at col. */
+    void (*propagate)(const cb_layer *l, const cb_layer *next, const void *scratch,
+                      cb_index row, cb_index rows, cb_index col, cb_index cols);
+
+    /* sum[k][j] = sum_s a_in[s][k] delta[s][j], for inputs row .. row + rows (the input
+     * n_in is the bias's constant 1) and neurons col .. col + cols; then the rule. */
+    void (*gradient)(const cb_layer *l, cb_index m, cb_index row, cb_index rows,
+                     cb_index col, cb_index cols, const cb_update *update);
+
+    /* 1 where all n elements are finite. */
+    int (*all_finite)(const void *x, cb_index n);
+
+    /* y[i] = f(x[i]) for i < n: exp, log, tanh, sigmoid by number; for the tests. */
+    void (*function)(int which, const void *x, void *y, cb_index n);
+} cb_kernels;
+
+/* dispatch.c: the table in use; bits = 32 or 64. */
+const cb_kernels *cb_kernels_in_use(int bits);
+/* The table by name, or NULL where this build or this CPU has none. */
+const cb_kernels *cb_kernels_named(const char *name, int bits);
+/* Caps the choice; 0: done, -1: no such name, -2: not on this CPU or in this build. */
+int cb_kernels_choose(const char *name);
+
+#endif

@@ -1,0 +1,151 @@
+/* The one product everything is made of: a tile of MR rows and NV vectors,
+ *
+ *     acc[r][v] = init[r][v] + sum_k A[r][k] * B[k][v],   k in order, one fma a step,
+ *
+ * accumulators in registers over the whole contraction. MR and NV are constants in each
+ * instance, so the loops over them vanish. Two callers, two ways to walk A:
+ *   product_rows     A[r][k] at a[r * lda + k]   forward and BP2; B is column panels
+ *   product_columns  A[r][k] at a[k * lda + r]   BP4; B is the rows of delta
+ * B's second vector has a pointer of its own: it may lie in the next panel.
+ */
+#if defined(CB_AVX512) || defined(CB_NEON)
+#define TILE_ROWS 12
+#else
+#define TILE_ROWS 6
+#endif
+#define TILE_COLS (2 * LANES > CB_PANEL ? 2 * LANES : CB_PANEL)
+
+/* Where column c of a block of panels starts; stride is one panel. */
+#define PANEL_COLUMN(base, c, stride) \
+    ((base) + ((c) / CB_PANEL) * (stride) + ((c) % CB_PANEL))
+
+INLINE cb_index vectors_in(cb_index cols) { return (cols + LANES - 1) / LANES; }
+
+INLINE void product_rows(const int MR, const int NV, cb_index K, const real *a, cb_index lda,
+                         const real *b0, const real *b1, vec acc[TILE_ROWS][2])
+{
+    /* Rows r, r+1, r+2 share a base pointer: x86 addresses them as p, p + s, p + 2s. */
+    const real *p[4] = {a, a + 3 * lda, a + 6 * lda, a + 9 * lda};
+    for (cb_index k = 0; k < K; k++) {
+        const vec x0 = v_load(b0), x1 = NV > 1 ? v_load(b1) : x0;
+#pragma GCC unroll 12
+        for (int r = 0; r < MR; r++) {
+            const vec y = v_set(p[r / 3][(r % 3) * lda]);
+            acc[r][0] = v_fma(y, x0, acc[r][0]);
+            if (NV > 1)
+                acc[r][1] = v_fma(y, x1, acc[r][1]);
+        }
+        b0 += CB_PANEL;
+        b1 += CB_PANEL;
+#pragma GCC unroll 4
+        for (int q = 0; q < (MR + 2) / 3; q++)
+            p[q]++;
+    }
+}
+
+INLINE void product_columns(const int MR, const int NV, cb_index K, const real *a, cb_index lda,
+                            const real *b0, const real *b1, cb_index ldb,
+                            vec acc[TILE_ROWS][2])
+{
+    for (cb_index k = 0; k < K; k++) {
+        const vec x0 = v_load(b0), x1 = NV > 1 ? v_load(b1) : x0;
+#pragma GCC unroll 12
+        for (int r = 0; r < MR; r++) {
+            const vec y = v_set(a[r]);
+            acc[r][0] = v_fma(y, x0, acc[r][0]);
+            if (NV > 1)
+                acc[r][1] = v_fma(y, x1, acc[r][1]);
+        }
+        a += lda;
+        b0 += ldb;
+        b1 += ldb;
+    }
+}
+
+/* out[r][v] = init[v] + sum_k a[r][k] b[k][v]; init NULL means 0. */
+INLINE void rows_tile(const int MR, const int NV, cb_index K, const real *a, cb_index lda,
+                      const real *b0, const real *b1, const real *init0, const real *init1,
+                      real *out, cb_index ldo)
+{
+    vec acc[TILE_ROWS][2];
+#pragma GCC unroll 12
+    for (int r = 0; r < MR; r++) {
+        acc[r][0] = init0 ? v_load(init0) : (vec){0};
+        acc[r][1] = NV > 1 && init1 ? v_load(init1) : (vec){0};
+    }
+    product_rows(MR, NV, K, a, lda, b0, b1, acc);
+#pragma GCC unroll 12
+    for (int r = 0; r < MR; r++) {
+        v_store(out + r * ldo, acc[r][0]);
+        if (NV > 1)
+            v_store(out + r * ldo + LANES, acc[r][1]);
+    }
+}
+
+/* The tile's sums meet the rule: w = decay w - rate sum (CB_SGD), or nabla = sum / m. */
+INLINE void columns_tile(const int MR, const int NV, cb_index K, const real *a, cb_index lda,
+                         const real *b0, const real *b1, cb_index ldb, real *w0, real *w1,
+                         int bias_row, const cb_update *u)
+{
+    vec acc[TILE_ROWS][2];
+#pragma GCC unroll 12
+    for (int r = 0; r < MR; r++)
+        acc[r][0] = acc[r][1] = (vec){0};
+    product_columns(MR, NV, K, a, lda, b0, b1, ldb, acc);
+    const vec m = v_set((real)u->m), rate = v_set((real)-u->rate), decay = v_set((real)u->decay);
+    if (u->rule == CB_STORE) {
+#pragma GCC unroll 12
+        for (int r = 0; r < MR; r++) {
+            v_store(w0 + r * CB_PANEL, acc[r][0] / m);
+            if (NV > 1)
+                v_store(w1 + r * CB_PANEL, acc[r][1] / m);
+        }
+        return;
+    }
+#pragma GCC unroll 12
+    for (int r = 0; r < MR; r++) {
+        const vec keep = r == bias_row ? v_set((real)1) : decay;
+        v_store(w0 + r * CB_PANEL, v_fma(rate, acc[r][0], keep * v_load(w0 + r * CB_PANEL)));
+        if (NV > 1)
+            v_store(w1 + r * CB_PANEL, v_fma(rate, acc[r][1], keep * v_load(w1 + r * CB_PANEL)));
+    }
+}
+
+typedef void rows_fn(cb_index K, const real *a, cb_index lda, const real *b0, const real *b1,
+                     const real *init0, const real *init1, real *out, cb_index ldo);
+typedef void columns_fn(cb_index K, const real *a, cb_index lda, const real *b0, const real *b1,
+                        cb_index ldb, real *w0, real *w1, int bias_row, const cb_update *u);
+
+#define INSTANCE(MR, NV)                                                                        \
+    static void rows_##MR##x##NV(cb_index K, const real *a, cb_index lda, const real *b0,       \
+                                 const real *b1, const real *init0, const real *init1,          \
+                                 real *out, cb_index ldo)                                       \
+    {                                                                                           \
+        rows_tile(MR, NV, K, a, lda, b0, b1, init0, init1, out, ldo);                           \
+    }                                                                                           \
+    static void columns_##MR##x##NV(cb_index K, const real *a, cb_index lda, const real *b0,    \
+                                    const real *b1, cb_index ldb, real *w0, real *w1,           \
+                                    int bias_row, const cb_update *u)                           \
+    {                                                                                           \
+        columns_tile(MR, NV, K, a, lda, b0, b1, ldb, w0, w1, bias_row, u);                      \
+    }
+#if TILE_ROWS == 12
+#define EVERY_TILE(X, NV) \
+    X(1, NV) X(2, NV) X(3, NV) X(4, NV) X(5, NV) X(6, NV) \
+    X(7, NV) X(8, NV) X(9, NV) X(10, NV) X(11, NV) X(12, NV)
+#else
+#define EVERY_TILE(X, NV) X(1, NV) X(2, NV) X(3, NV) X(4, NV) X(5, NV) X(6, NV)
+#endif
+EVERY_TILE(INSTANCE, 1)
+EVERY_TILE(INSTANCE, 2)
+#undef INSTANCE
+
+#define ROWS_ENTRY(MR, NV) rows_##MR##x##NV,
+#define COLUMNS_ENTRY(MR, NV) columns_##MR##x##NV,
+static rows_fn *const rows_tiles[2][TILE_ROWS] = {{EVERY_TILE(ROWS_ENTRY, 1)},
+                                                  {EVERY_TILE(ROWS_ENTRY, 2)}};
+static columns_fn *const columns_tiles[2][TILE_ROWS] = {{EVERY_TILE(COLUMNS_ENTRY, 1)},
+                                                        {EVERY_TILE(COLUMNS_ENTRY, 2)}};
+#undef ROWS_ENTRY
+#undef COLUMNS_ENTRY
+#undef EVERY_TILE
