@@ -1,8 +1,8 @@
 """Builds the C core (a static library for each instruction set, with its own flags) and the
 Cython modules over it. Everything else is in pyproject.toml.
 
-Environment: CBACKPROP_DEBUG=1 (-O0, assertions, bounds checks, no limited API tag change),
-CBACKPROP_SANITIZE=address,undefined (or thread), CBACKPROP_ANNOTATE=1 (Cython's HTML).
+Environment: CBACKPROP_DEBUG=1 (-O0 -g, bounds checks in the Cython modules), CBACKPROP_SANITIZE=address,undefined (or
+thread), CBACKPROP_ANNOTATE=1 (Cython's HTML).
 """
 
 import os
@@ -27,8 +27,10 @@ if windows:  # clang-cl takes both spellings
 elif sys.platform == "linux":
     flags += ["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
     link += ["-Wl,-z,relro,-z,now,-z,noexecstack"]
+if not debug and not sanitize and not windows:
+    flags += ["-g0"]
 if debug:
-    flags += ["-O1", "-g"]
+    flags += ["-O0", "-g"]
 if sanitize:
     flags += ["-g", "-fno-omit-frame-pointer", f"-fsanitize={sanitize}"]
     link += [f"-fsanitize={sanitize}"]

@@ -8,8 +8,6 @@ from cbackprop.exceptions import DivergenceError, ModelFileError
 from cbackprop.history import History
 from cbackprop.network import Gradients, Network
 
-__version__ = "0.1.0"
-
 __all__ = [
     "Certificate",
     "DivergenceError",
@@ -69,8 +67,17 @@ def show_config() -> dict[str, object]:
     from cbackprop import _threads
 
     return {
-        "version": __version__,
+        "version": __getattr__("__version__"),
         "kernels": _engine.kernels_in_use(),
         "kernels_available": _engine.kernel_names(),
         "threads": _threads.available(),
     }
+
+
+def __getattr__(name: str) -> str:
+    # Asked for rarely, and importlib.metadata would be a third of the import time.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("cbackprop")
+    raise AttributeError(f"module 'cbackprop' has no attribute {name!r}")

@@ -1,4 +1,5 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, freethreading_compatible=True, embedsignature=False
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: freethreading_compatible=True
 """z^l and a^l: the forward pass."""
 from cbackprop._kernels cimport Pass, cb_index, cb_layer, part, parts_of
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -16,7 +17,18 @@ from numpy.typing import NDArray
 from cbackprop import datasets
 from cbackprop.io.csv_table import column_index, read_csv
 
-__all__ = ["NAMED", "Table", "choose_task", "read_table"]
+__all__ = [
+    "NAMED",
+    "Table",
+    "as_labels",
+    "as_reals",
+    "choose_task",
+    "class_labels",
+    "known_labels",
+    "read_table",
+    "split",
+    "standard_scale",
+]
 
 NAMED = {
     "digits": datasets.load_digits,
@@ -151,6 +163,117 @@ def choose_task(table: Table) -> str:
         return "regress"
     distinct = len(np.unique(y))
     return "classify" if distinct <= MANY_CLASSES and 2 * distinct <= len(y) else "regress"
+
+
+def split(table: Table, test: Table | None, fraction: float | None, seed: int) -> list[Any]:
+    """X, y to train on and X, y held out: `test`, a `fraction` of the rows, the set's own, or None.
+
+    Raises
+    ------
+    ValueError
+        When both or neither of the parts would hold rows, or their widths differ.
+    """
+    X, y = table.X, table.y
+    assert y is not None
+    if test is not None:
+        if fraction is not None:
+            raise ValueError("--test and --test-fraction: expected one of them")
+        # Of a named set it is the held-out part that is there to be tested on.
+        X_test, y_test = (test.X, test.y) if test.X_test is None else (test.X_test, test.y_test)
+        if X_test.shape[1] != X.shape[1]:
+            raise ValueError(
+                f"{test.name}: {X_test.shape[1]} inputs, expected {X.shape[1]} as in {table.name}"
+            )
+        return [X, y, X_test, y_test]
+    if fraction is None:
+        return [X, y, table.X_test, table.y_test]
+    if table.X_test is not None:
+        raise ValueError(f"--test-fraction {fraction}: {table.name} has a held-out part of its own")
+    held_out = round(fraction * len(X)) if 0 < fraction < 1 else 0
+    if not 0 < held_out < len(X):
+        raise ValueError(
+            f"--test-fraction {fraction}: of {len(X)} rows, expected a number between 0 and 1 "
+            "that leaves rows in both parts"
+        )
+    order = np.random.default_rng(seed).permutation(len(X))
+    test_rows, rows = np.sort(order[:held_out]), np.sort(order[held_out:])
+    return [X[rows], y[rows], X[test_rows], y[test_rows]]
+
+
+def as_labels(y: NDArray[Any], classes: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Labels as int64 where they are whole numbers (so that one reads 1, not 1.0), else text.
+
+    Where the classes they belong to are text, so are they.
+    """
+    if y.ndim != 1:
+        raise ValueError(f"y has shape {y.shape}, expected one label a row; or --task regress")
+    if y.dtype.kind in "bui" or (y.dtype.kind == "f" and np.array_equal(y, np.rint(y))):
+        y = y.astype(np.int64)
+    return (
+        y.astype(str)
+        if y.dtype.kind != "i" or (classes is not None and classes.dtype.kind == "U")
+        else y
+    )
+
+
+def as_reals(y: NDArray[Any]) -> NDArray[np.float64]:
+    """Real targets as float64."""
+    if y.dtype.kind not in "buif":
+        raise ValueError(f"target {y[0]!r}: expected numbers for --task regress")
+    return y.astype(np.float64)
+
+
+def class_labels(table: Table, given: list[str] | None) -> NDArray[Any]:
+    """The distinct labels of a table, sorted, or those `given`, in their order.
+
+    Raises
+    ------
+    ValueError
+        When there are fewer than two, or `given` lacks or repeats one.
+    """
+    assert table.y is not None
+    found = np.unique(as_labels(table.y))
+    if not given:
+        if len(found) < 2:
+            raise ValueError(
+                f"{table.name}: the target is {found[0]} in every row, expected two or more "
+                "labels (another column: --target; real targets: --task regress)"
+            )
+        return found
+    if found.dtype.kind == "i" and not all(re.fullmatch(r"[+-]?\d{1,18}", text) for text in given):
+        raise ValueError(
+            f"--classes {' '.join(given)}: the labels of {table.name} are integers like {found[0]}"
+        )
+    classes = np.array(given).astype(np.int64 if found.dtype.kind == "i" else str)
+    absent = np.setdiff1d(found, classes)
+    if len(absent) or len(np.unique(classes)) != len(classes) or len(classes) < 2:
+        what = f"{absent[0]} of {table.name} is missing" if len(absent) else "too few or repeated"
+        raise ValueError(
+            f"--classes {' '.join(given)}: {what}; expected every label once, two or more"
+        )
+    return classes
+
+
+def known_labels(y: NDArray[Any], classes: NDArray[Any], name: str) -> NDArray[Any]:
+    """The labels of a test part, all of them among the classes."""
+    y = as_labels(y, classes)
+    known = np.isin(y, classes) if y.dtype.kind == classes.dtype.kind else np.zeros(len(y), bool)
+    if not known.all():
+        row = int(known.argmin())
+        raise ValueError(
+            f"{name}: label {y[row]} (row {row}, counted from 0) is not among those trained on; "
+            "--classes gives all labels"
+        )
+    return y
+
+
+def standard_scale(X: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scale and shift that bring each input to mean 0 and deviation 1; a constant one to 0."""
+    mean = X.mean(axis=0, dtype=np.float64)
+    blocks = (X[i : i + 4096] - mean for i in range(0, len(X), 4096))
+    deviation = np.sqrt(sum((block**2).sum(axis=0) for block in blocks) / len(X))
+    scale = 1 / np.where(deviation > 0, deviation, 1.0)
+    return scale, -mean * scale
 
 
 def _only_for(kind: str, value: str | None, option: str) -> None:

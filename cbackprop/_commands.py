@@ -1,0 +1,367 @@
+"""What each command of the command line does; its arguments are in `cli`."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import cbackprop
+from cbackprop import History, Network, certify, costs, reference
+from cbackprop import activations as activation_rows
+from cbackprop.datasets import Dataset, load_digits
+from cbackprop.io import tables
+
+__all__ = [
+    "CommandFailedError",
+    "run_certify",
+    "run_demo",
+    "run_evaluate",
+    "run_info",
+    "run_predict",
+    "run_train",
+]
+
+_DEMO_SIZES = [64, 60, 10]
+_DEMO_BATCH_SIZE = 10
+_DEMO_LEARNING_RATE = 1.0
+# Inputs beyond this saturate a sigmoid from the start.
+_LARGE_INPUT = 50.0
+
+
+class CommandFailedError(Exception):
+    """The command is right and its data readable, yet it cannot be done: exit code 1."""
+
+
+# cbackprop demo
+
+
+def run_demo(arguments: argparse.Namespace) -> int:
+    """Train on the embedded digits, certify the equations, compare the speed with NumPy's."""
+    digits = load_digits()
+    X, y = digits.X_train, digits.y_train
+
+    def train(net: Network, epochs: int, progress: bool) -> None:
+        net.train(
+            X,
+            y,
+            epochs=epochs,
+            batch_size=_DEMO_BATCH_SIZE,
+            learning_rate=_DEMO_LEARNING_RATE,
+            n_threads=arguments.threads,
+            progress=progress,
+        )
+
+    net = _demo_network(digits, arguments.seed)
+    kernels = cbackprop.show_config()["kernels"]
+    print(f"cbackprop {cbackprop.__version__}, {kernels} kernels")
+    print(f"{digits!r}, network {_hyphenated(net.sizes)}, sigmoid, softmax")
+    train(net, arguments.epochs, progress=True)
+    accuracy = net.evaluate(digits.X_test, digits.y_test)["accuracy"]
+    print(f"accuracy: {accuracy:.2f}")
+    certificate = certify(net, X[:10], y[:10])
+    print(certificate)
+    timed = _demo_network(digits, arguments.seed)
+    seconds = _best_seconds(lambda: train(timed, 10, progress=False)) / 10
+    numpy_seconds = _numpy_epoch_seconds(digits, arguments.seed)
+    print(
+        f"speed: {len(X) / seconds:,.0f} samples/s; the same training in NumPy (float64) "
+        f"{len(X) / numpy_seconds:,.0f} samples/s: {numpy_seconds / seconds:.1f} times as fast"
+    )
+    print("next: cbackprop train digits --layers 60 --save digits.model")
+    return 0 if certificate.passed else 1
+
+
+def _hyphenated(sizes: Iterable[int]) -> str:
+    return "-".join(map(str, sizes))
+
+
+def _demo_network(digits: Dataset, seed: int) -> Network:
+    return Network(
+        _DEMO_SIZES,
+        activation="sigmoid",
+        output="softmax",
+        cost="log_likelihood",
+        input_scale=digits.input_scale,
+        rng=seed,
+    )
+
+
+def _numpy_epoch_seconds(digits: Dataset, seed: int) -> float:
+    """Seconds for one epoch of the demo's training in plain NumPy (float64), best of three."""
+    rng = np.random.default_rng(seed)
+    pairs = list(zip(_DEMO_SIZES[1:], _DEMO_SIZES[:-1], strict=True))
+    weights = [rng.normal(size=(j, k)) / k**0.5 for j, k in pairs]
+    biases = [np.zeros(j) for j, _ in pairs]
+    activations = [activation_rows.get("sigmoid"), activation_rows.get("softmax")]
+    cost = costs.get("log_likelihood")
+    X = digits.X_train * digits.input_scale
+    Y = np.eye(_DEMO_SIZES[-1])[digits.y_train]
+
+    def epoch() -> None:
+        reference.sgd_epoch(
+            weights,
+            biases,
+            activations,
+            cost,
+            X,
+            Y,
+            rng.permutation(len(X)),
+            _DEMO_BATCH_SIZE,
+            _DEMO_LEARNING_RATE,
+        )
+
+    return _best_seconds(epoch)
+
+
+def _best_seconds(run: Callable[[], object], repeats: int = 3) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+# cbackprop train
+
+
+def run_train(arguments: argparse.Namespace) -> int:
+    """Train a network on DATA, say how good it is, save it."""
+    if arguments.save:
+        _check_writable(arguments.save, [arguments.data, arguments.test])
+    table = _read(arguments, arguments.data, arguments.task)
+    task = tables.choose_task(table) if arguments.task == "auto" else arguments.task
+    test = None if arguments.test is None else _read(arguments, arguments.test, task)
+    X, y, X_test, y_test = tables.split(table, test, arguments.test_fraction, arguments.seed)
+    classes = None
+    if task == "classify":
+        classes = tables.class_labels(table, arguments.classes)
+        y = tables.as_labels(y, classes)
+        if y_test is not None:
+            y_test = tables.known_labels(y_test, classes, arguments.test or table.name)
+        outputs, what = len(classes), f"{len(classes)} classes"
+    else:
+        if arguments.classes:
+            raise ValueError("--classes: the target is real numbers; add --task classify")
+        y = tables.as_reals(y)
+        y_test = None if y_test is None else tables.as_reals(y_test)
+        outputs = 1 if y.ndim == 1 else y.shape[1]
+        what = f"{outputs} real target{'s' * (outputs > 1)}"
+    net = _network(arguments, table, X, outputs, classes)
+    if not arguments.quiet:
+        held_out = "" if X_test is None else f"; {len(X_test)} rows held out"
+        print(f"{table.name}: {len(X)} rows, {X.shape[1]} inputs, {what}{held_out}")
+        print(f"network: {_hyphenated(net.sizes)}, {_names(net)}", flush=True)
+        _note_large_inputs(net, X)
+    history = _trained(arguments, net, X, y)
+    print(f"training cost: {history.cost[-1]:.6g}")
+    print(f"training {history.score_name}: {history.score[-1]:.4f}")
+    if X_test is not None:
+        for name, value in net.evaluate(X_test, y_test).items():
+            print(f"test {name}: {value:.6g}" if name == "cost" else f"test {name}: {value:.4f}")
+    if arguments.save:
+        _save(net, arguments.save)
+        print(f"saved: {arguments.save}")
+    return 0
+
+
+def _read(
+    arguments: argparse.Namespace, source: str, task: str, need_target: bool = True
+) -> tables.Table:
+    return tables.read_table(
+        source,
+        target=arguments.target,
+        labels=getattr(arguments, "labels", None) if source == arguments.data else None,
+        header=arguments.header,
+        task=task,
+        need_target=need_target,
+    )
+
+
+def _network(
+    arguments: argparse.Namespace,
+    table: tables.Table,
+    X: NDArray[Any],
+    outputs: int,
+    classes: NDArray[Any] | None,
+) -> Network:
+    scale: Any = arguments.input_scale
+    shift: Any = 0.0
+    if scale is None:
+        scale = table.input_scale
+    elif scale == "standard":
+        scale, shift = tables.standard_scale(X)
+    return Network(
+        [X.shape[1], *arguments.layers, outputs],
+        activation=arguments.activation,
+        output=arguments.output or ("identity" if classes is None else "softmax"),
+        cost=arguments.cost,
+        dtype=arguments.dtype,
+        input_scale=scale,
+        input_shift=shift,
+        classes=classes,
+        rng=arguments.seed,
+    )
+
+
+def _names(net: Network) -> str:
+    return ", ".join([*(row.name for row in net.activations), net.cost.name, net.dtype.name])
+
+
+def _note_large_inputs(net: Network, X: NDArray[Any]) -> None:
+    largest = float(np.abs(X[:1000] * net.input_scale + net.input_shift).max())
+    if largest > _LARGE_INPUT:
+        note = f"inputs reach {largest:.4g}; --input-scale standard often trains better"
+        print(f"cbackprop: note: {note}", file=sys.stderr)
+
+
+def _trained(
+    arguments: argparse.Namespace, net: Network, X: NDArray[Any], y: NDArray[Any]
+) -> History:
+    try:
+        return net.train(
+            X,
+            y,
+            epochs=arguments.epochs,
+            batch_size=arguments.batch_size,
+            learning_rate=arguments.learning_rate,
+            l2=arguments.l2,
+            n_threads=arguments.threads,
+            progress=not arguments.quiet,
+        )
+    except KeyboardInterrupt:
+        kept = "nothing is saved (no --save)"
+        if arguments.save:
+            _save(net, arguments.save)
+            kept = f"the network as it is now is saved: {arguments.save}"
+        message = f"interrupted after {net.steps} mini-batches; {kept}"
+        raise KeyboardInterrupt(message) from None
+
+
+def _check_writable(path: str, sources: Iterable[str | None]) -> None:
+    """Find out before the work whether its result can be stored."""
+    folder = os.path.dirname(path) or "."
+    try:
+        if os.path.isdir(path):
+            raise ValueError(f"--save {path}: is a folder, expected a file name")
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"--save {path}: cannot write in {folder}: {error.strerror}; name another place"
+        ) from None
+    for source in filter(None, sources):
+        if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
+            raise ValueError(f"--save {path}: is the data; name another file")
+
+
+def _save(net: Network, path: str) -> None:
+    try:
+        net.save(path)
+    except OSError as error:
+        raise CommandFailedError(f"--save {path}: not saved: {error}") from error
+
+
+# cbackprop predict, evaluate, certify, info
+
+
+def _held_out(arguments: argparse.Namespace, net: Network, need_target: bool) -> list[Any]:
+    """X and y of DATA, the held-out part if it has one, with the width the model wants."""
+    task = "regress" if _is_regression(net) else "classify"
+    table = _read(arguments, arguments.data, task, need_target)
+    X, y = (table.X, table.y) if table.X_test is None else (table.X_test, table.y_test)
+    if X.shape[1] != net.sizes[0]:
+        remedy = "" if arguments.target else "; name a target column among them with --target"
+        raise ValueError(
+            f"{arguments.data}: {X.shape[1]} columns of input, {arguments.model} expects "
+            f"{net.sizes[0]}{remedy}"
+        )
+    if y is None or not need_target:
+        return [X, None]
+    return [X, tables.as_reals(y) if task == "regress" else tables.as_labels(y, net.classes)]
+
+
+def _is_regression(net: Network) -> bool:
+    return net.classes is None and net.activations[-1].name != "softmax"
+
+
+def run_predict(arguments: argparse.Namespace) -> int:
+    """Write the labels, or real outputs, of DATA."""
+    net = cbackprop.load(arguments.model)
+    X, _ = _held_out(arguments, net, need_target=False)
+    rows: Iterable[list[str]]
+    if arguments.probabilities:
+        rows = _probabilities(arguments, net, X)
+    elif _is_regression(net):
+        rows = ([str(value) for value in row] for row in net.predict(X))
+    else:
+        rows = ([_cell(label)] for label in net.classify(X))
+    if arguments.output in (None, "-"):
+        csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
+    else:
+        with open(arguments.output, "w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream, lineterminator="\n").writerows(rows)
+    return 0
+
+
+def _probabilities(
+    arguments: argparse.Namespace, net: Network, X: NDArray[Any]
+) -> Iterable[list[str]]:
+    if _is_regression(net):
+        raise ValueError(f"--probabilities: {arguments.model} predicts real numbers, not labels")
+    classes = list(range(net.sizes[-1]) if net.classes is None else net.classes)
+    # One output for two labels is the probability of the second.
+    header = [["label", *map(_cell, classes[-net.sizes[-1] :])]]
+    rows = zip(net.classify(X), net.predict(X), strict=True)
+    return chain(header, ([_cell(label), *map(str, values)] for label, values in rows))
+
+
+def _cell(label: object) -> str:
+    """A label as a spreadsheet may read it: text that would be a formula gets a leading '."""
+    text = str(label)
+    if not isinstance(label, str) or not text.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return "'" + text
+    return text
+
+
+def run_evaluate(arguments: argparse.Namespace) -> int:
+    """Print cost and score of a model on DATA."""
+    net = cbackprop.load(arguments.model)
+    for name, value in net.evaluate(*_held_out(arguments, net, need_target=True)).items():
+        print(f"{name}: {value:.6g}")
+    return 0
+
+
+def run_certify(arguments: argparse.Namespace) -> int:
+    """Print the certificate of a model on the first rows of DATA."""
+    net = cbackprop.load(arguments.model)
+    X, y = _held_out(arguments, net, need_target=True)
+    if arguments.rows < 1:
+        raise ValueError(f"--rows {arguments.rows}: expected 1 or more")
+    certificate = certify(net, X[: arguments.rows], y[: arguments.rows])
+    print(certificate)
+    return 0 if certificate.passed else 1
+
+
+def run_info(arguments: argparse.Namespace) -> int:
+    """Print what a model file holds."""
+    net = cbackprop.load(arguments.model)
+    print(net.summary())
+    print(f"{net.steps:,} mini-batches trained")
+    if net.classes is not None:
+        print(f"labels: {', '.join(map(str, net.classes))}")
+    return 0

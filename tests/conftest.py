@@ -1,0 +1,36 @@
+"""What the tests share: every kernel table of this CPU, both dtypes, hashes of networks."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from cbackprop import _engine
+
+TABLES = _engine.kernel_names()
+
+
+@pytest.fixture(params=TABLES)
+def table(request):
+    """Each kernel table in turn; the widest again afterwards."""
+    before = _engine.kernels_in_use()
+    assert _engine.choose_kernels(request.param) == 0
+    assert _engine.kernels_in_use() == request.param
+    yield request.param
+    _engine.choose_kernels(before)
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture
+def digest():
+    """SHA-256 of a network's weights and biases."""
+
+    def of(net):
+        parts = [np.ascontiguousarray(x).tobytes() for x in net.weights + net.biases]
+        return hashlib.sha256(b"".join(parts)).hexdigest()
+
+    return of

@@ -1,0 +1,82 @@
+"""The same bits for any number of threads and any kernel table, both precisions."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cbackprop import Network, _engine
+
+SHAPES = [
+    ([5, 33, 18, 4], "sigmoid", "softmax", 17),
+    ([40, 17, 3], "tanh", "sigmoid", 10),
+    ([12, 50, 7], "relu", "softmax", 64),
+    ([3, 1], "sigmoid", "identity", 1),
+    ([70, 130, 65, 31, 2], "tanh", "identity", 70),
+    ([64, 30, 10], "sigmoid", "sigmoid", 10),
+]
+
+
+def trained(sizes, activation, output, batch, dtype, threads):
+    rng = np.random.default_rng(1)
+    X = rng.random((77, sizes[0]))
+    y = rng.integers(0, sizes[-1], 77) if output == "softmax" else rng.random((77, sizes[-1]))
+    net = Network(sizes, activation=activation, output=output, dtype=dtype, rng=3)
+    history = net.train(
+        X, y, epochs=2, batch_size=batch, learning_rate=0.5, l2=0.1, n_threads=threads
+    )
+    return net, history.cost, X
+
+
+@pytest.mark.parametrize(("sizes", "activation", "output", "batch"), SHAPES)
+def test_same_bits_for_all_threads_and_tables(sizes, activation, output, batch, dtype, digest):
+    found = {}
+    before = _engine.kernels_in_use()
+    try:
+        for table in _engine.kernel_names():
+            _engine.choose_kernels(table)
+            for threads in (1, 2, 3, 4, 7):
+                net, cost, X = trained(sizes, activation, output, batch, dtype, threads)
+                bits = net.predict(X, n_threads=threads).tobytes()
+                found[table, threads] = (digest(net), tuple(cost), bits)
+    finally:
+        _engine.choose_kernels(before)
+    assert len(set(found.values())) == 1, {key: value[0][:8] for key, value in found.items()}
+
+
+# Of SHAPES[0] and SHAPES[2]; they change only in a minor release, and the CHANGELOG says so.
+GOLDEN = {
+    "float32": ["GOLDEN0", "GOLDEN1"],
+    "float64": ["GOLDEN2", "GOLDEN3"],
+}
+
+
+def test_golden_hashes(dtype, digest):
+    found = [digest(trained(*SHAPES[i], dtype, 2)[0])[:16] for i in (0, 2)]
+    assert found == GOLDEN[dtype]
+
+
+def test_another_seed_gives_other_bits(digest):
+    nets = [Network([4, 5, 2], rng=seed) for seed in (0, 1)]
+    assert digest(nets[0]) != digest(nets[1])
+
+
+def imported_with(isa):
+    environment = {**os.environ, "CBACKPROP_ISA": isa}
+    return subprocess.run(
+        [sys.executable, "-c", "import cbackprop; print(cbackprop.show_config()['kernels'])"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_environment_caps_the_table(table):
+    assert imported_with(table).stdout.strip() == table
+
+
+def test_impossible_tables_are_refused_by_name():
+    assert "CBACKPROP_ISA = 'sse9', expected portable, avx2, avx512 or neon" in imported_with("sse9").stderr
+    foreign = "neon" if "avx2" in _engine.kernel_names() or sys.platform != "darwin" else "avx2"
+    if foreign not in _engine.kernel_names():
+        assert f"CBACKPROP_ISA = '{foreign}' does not run on this CPU" in imported_with(foreign).stderr

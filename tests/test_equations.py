@@ -1,0 +1,186 @@
+"""BP1 to BP4 against three kinds of truth: numbers worked by hand, derivatives, twins."""
+
+import numpy as np
+import pytest
+
+from cbackprop import Network, activations, certify, costs, reference
+
+PAIRS = [
+    (output, cost)
+    for output in activations.ACTIVATIONS
+    for cost in costs.COSTS
+    if costs.COSTS[cost].domain == (-np.inf, np.inf) or output in ("sigmoid", "softmax")
+]
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+
+
+def distance(value, truth):
+    scale = np.abs(truth).max()
+    return np.abs(value - truth).max() / scale if scale else np.abs(value).max()
+
+
+def targets_for(cost, m, n, rng):
+    y = rng.random((m, n))
+    return y / y.sum(axis=1, keepdims=True) if cost == "log_likelihood" else y
+
+
+def test_a_network_worked_by_hand(table, dtype):
+    # 2-1-1, sigmoid then identity, quadratic cost, x = (1, 2), y = 1.
+    # z1 = 0.5 * 1 - 0.25 * 2 + 0 = 0, a1 = 1/2; z2 = 4 * 1/2 + 1 = 3, a2 = 3, C = 2.
+    # BP1: delta2 = 3 - 1 = 2.  BP2: delta1 = 4 * 2 * 1/2 * 1/2 = 2.
+    # BP3: nabla_b = 2, 2.      BP4: nabla_w2 = 1/2 * 2 = 1; nabla_w1 = (1 * 2, 2 * 2).
+    net = Network([2, 1, 1], output="identity", dtype=dtype, rng=0)
+    net.weights, net.biases = [np.array([[0.5, -0.25]]), np.array([[4.0]])], [np.zeros(1), np.ones(1)]
+    g = net.gradients([[1.0, 2.0]], [[1.0]])
+    assert g.cost == 2
+    assert [z.tolist() for z in g.z] == [[[0.0]], [[3.0]]]
+    assert [a.tolist() for a in g.a] == [[[1.0, 2.0]], [[0.5]], [[3.0]]]
+    assert [d.tolist() for d in g.delta] == [[[2.0]], [[2.0]]]
+    assert [b.tolist() for b in g.nabla_b] == [[2.0], [2.0]]
+    assert [w.tolist() for w in g.nabla_w] == [[[2.0, 4.0]], [[1.0]]]
+
+
+def test_softmax_with_quadratic_worked_by_hand(dtype):
+    # z = (0, ln 3): a = (1/4, 3/4), y = (1, 0): g = a - y = (-3/4, 3/4);
+    # (2.15): delta_j = a_j (g_j - sum_k g_k a_k), the sum is 3/8: (-9/32, 9/32).
+    net = Network([1, 2], output="softmax", cost="quadratic", dtype=dtype, rng=0)
+    net.weights, net.biases = [np.zeros((2, 1))], [np.array([0, np.log(3)])]
+    g = net.gradients([[1.0]], [0])
+    assert g.delta[0][0] == pytest.approx([-9 / 32, 9 / 32], rel=1e-6)
+
+
+@pytest.mark.parametrize(("output", "cost"), PAIRS)
+def test_engine_equals_reference(output, cost, table, dtype):
+    rng = np.random.default_rng(7)
+    for hidden in ([], [5], [17, 33], [3, 1, 40]):
+        sizes = [7, *hidden, 6]
+        names = [["tanh", "relu", "sigmoid", "softmax"][i % 4] for i in range(len(hidden))]
+        net = Network(sizes, activation=names, output=output, cost=cost, dtype=dtype, rng=1)
+        m = int(rng.integers(1, 40))
+        X, y = rng.random((m, 7)) - 0.5, targets_for(cost, m, 6, rng)
+        g = net.gradients(X, y)
+        truth = reference.backprop(
+            [w.astype(float) for w in net.weights], [b.astype(float) for b in net.biases],
+            net.activations, net.cost, X.astype(dtype).astype(float), y.astype(dtype).astype(float),
+        )  # fmt: skip
+        assert g.cost == pytest.approx(truth.cost, rel=TOLERANCE[dtype])
+        for name in ("a", "z", "delta", "nabla_w", "nabla_b"):
+            for value, expected in zip(getattr(g, name), getattr(truth, name), strict=True):
+                assert distance(value, expected) < TOLERANCE[dtype], (name, sizes)
+
+
+@pytest.mark.parametrize(("output", "cost"), PAIRS)
+def test_certificate(output, cost):
+    rng = np.random.default_rng(3)
+    net = Network([4, 6, 5, 3], activation=["tanh", "relu"], output=output, cost=cost, rng=2)
+    certificate = certify(net, rng.random((8, 4)) - 0.5, targets_for(cost, 8, 3, rng))
+    assert certificate.passed, str(certificate)
+    assert [r.equation for r in certificate.residuals].count("BP4") == 3
+
+
+def test_certificate_sees_a_wrong_derivative():
+    wrong = activations.Activation(
+        "tanh", "a = tanh z", 2, (-1.0, 1.0), np.tanh, lambda z, a: 1.001 - a * a,
+        activations._diagonal(lambda z, a: 1.001 - a * a),
+    )  # fmt: skip
+    net = Network([3, 4, 2], activation=wrong, rng=0)
+    certificate = certify(net, np.eye(3), np.eye(3, 2))
+    failed = {(r.equation, r.layer) for r in certificate.residuals if not r.passed}
+    assert not certificate.passed
+    assert failed == {("BP2", 1), ("BP3", 1), ("BP4", 1)}
+    assert "FAILED" in str(certificate)
+
+
+def test_certify_samples_large_networks():
+    net = Network([130, 100, 3], output="softmax", rng=0)
+    certificate = certify(net, np.random.default_rng(0).random((3, 130)), [0, 1, 2])
+    assert certificate.passed
+    assert sum(r.checked for r in certificate.residuals if r.equation == "BP4") <= 10_000
+
+
+@pytest.mark.parametrize(("output", "cost"), [("sigmoid", "cross_entropy"), ("softmax", "log_likelihood")])
+def test_stable_pair_equals_the_general_sum(output, cost, table):
+    rng = np.random.default_rng(5)
+    net = Network([6, 4], output=output, cost=cost, dtype="float64", rng=4)
+    X, y = rng.random((9, 6)), targets_for(cost, 9, 4, rng)
+    g = net.gradients(X, y)
+    general = reference.output_error(net.activations[-1], net.cost, g.z[-1], g.a[-1], y)
+    assert distance(g.delta[-1], general) < 1e-12
+    assert np.array_equal(g.delta[-1][:, :], g.a[-1] - y) or output == "softmax"
+
+
+@pytest.mark.parametrize(("output", "cost"), PAIRS)
+def test_saturated_outputs_stay_finite(output, cost, dtype):
+    net = Network([1, 3], output=output, cost=cost, dtype=dtype, rng=0)
+    net.weights = [np.array([[300.0], [-300.0], [0.0]])]
+    g = net.gradients([[1.0], [-1.0]], np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]))
+    assert np.isfinite(g.cost)
+    assert np.isfinite(g.delta[0]).all()
+
+
+def test_against_pytorch_autograd(table):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(11)
+    costs_ = {
+        "quadratic": lambda z, a, y: 0.5 * ((a - y) ** 2).sum(1).mean(),
+        "cross_entropy": lambda z, a, y: torch.nn.functional.binary_cross_entropy_with_logits(
+            z, y, reduction="none"
+        ).sum(1).mean(),
+        "log_likelihood": lambda z, a, y: torch.nn.functional.cross_entropy(z, y),
+    }
+    functions = {
+        "identity": lambda z: z, "sigmoid": torch.sigmoid, "tanh": torch.tanh,
+        "relu": torch.relu, "softmax": lambda z: torch.softmax(z, 1),
+    }  # fmt: skip
+    pairs = [("identity", "quadratic"), ("sigmoid", "quadratic"), ("tanh", "quadratic"),
+             ("softmax", "quadratic"), ("sigmoid", "cross_entropy"),
+             ("softmax", "log_likelihood")]  # fmt: skip
+    trials = 30 if table == "portable" else 120
+    for trial in range(trials):
+        dtype = "float64" if trial % 2 else "float32"
+        sizes = [int(n) for n in rng.integers(1, 131, rng.integers(2, 7))]
+        output, cost = pairs[trial % len(pairs)]
+        if output == "softmax" and sizes[-1] == 1:
+            sizes[-1] = 2
+        # relu's derivative jumps at 0, where float32 may stand on the other side
+        choices = ["sigmoid", "tanh", "relu"] if dtype == "float64" else ["sigmoid", "tanh"]
+        names = [str(rng.choice(choices)) for _ in sizes[2:]]
+        m = int(rng.integers(1, 71))
+        X = rng.standard_normal((m, sizes[0])).astype(dtype)
+        y = targets_for(cost, m, sizes[-1], rng).astype(dtype)
+        net = Network(sizes, activation=names, output=output, cost=cost, dtype=dtype, rng=trial)
+        g = net.gradients(X, y, n_threads=1 + trial % 3)
+        w = [torch.tensor(x.copy(), requires_grad=True) for x in net.weights]
+        b = [torch.tensor(x.copy(), requires_grad=True) for x in net.biases]
+        a = torch.tensor(X)
+        for i, name in enumerate([*names, output]):
+            z = a @ w[i].T + b[i]
+            a = functions[name](z)
+        value = costs_[cost](z, a, torch.tensor(y))
+        value.backward()
+        assert g.cost == pytest.approx(value.item(), rel=TOLERANCE[dtype])
+        largest = max(float(x.grad.abs().max()) for x in w + b)
+        for mine, theirs in zip(g.nabla_w + g.nabla_b, [x.grad.numpy() for x in w + b], strict=True):
+            scale = max(float(np.abs(theirs).max()), 1e-3 * largest)
+            assert np.abs(mine - theirs).max() <= TOLERANCE[dtype] * scale, (trial, sizes, names)
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+def test_training_follows_the_reference(l2, table, dtype):
+    rng = np.random.default_rng(2)
+    X, y = rng.random((23, 5)), rng.integers(0, 3, 23)
+    net = Network([5, 9, 3], activation="tanh", output="softmax", dtype=dtype, rng=8)
+    weights = [w.astype(float) for w in net.weights]
+    biases = [b.astype(float) for b in net.biases]
+    history = net.train(X, y, epochs=3, batch_size=4, learning_rate=0.5, l2=l2, shuffle=False)
+    X = X.astype(dtype).astype(float)
+    truth = [
+        reference.sgd_epoch(
+            weights, biases, net.activations, net.cost, X, np.eye(3)[y], np.arange(23), 4, 0.5, l2
+        )
+        for _ in range(3)
+    ]
+    tolerance = {"float32": 1e-5, "float64": 1e-12}[dtype]
+    assert history.cost == pytest.approx(truth, rel=tolerance)
+    for mine, theirs in zip(net.weights + net.biases, weights + biases, strict=True):
+        assert distance(mine, theirs) < tolerance
