@@ -1,8 +1,8 @@
 """Builds the C core (a static library for each instruction set, with its own flags) and the
 Cython modules over it. Everything else is in pyproject.toml.
 
-Environment: CBACKPROP_DEBUG=1 (-O0 -g, bounds checks in the Cython modules), CBACKPROP_SANITIZE=address,undefined (or
-thread), CBACKPROP_ANNOTATE=1 (Cython's HTML).
+Environment: CBACKPROP_DEBUG=1 (-O0 -g, bounds checks in the Cython modules),
+CBACKPROP_SANITIZE=address,undefined (or thread), CBACKPROP_ANNOTATE=1 (Cython's HTML).
 """
 
 import os

@@ -74,11 +74,11 @@ class Certificate:
 
     def __str__(self) -> str:
         lines = ["equation  layer  engine-reference  reference-derivative  derivatives"]
-        for r in self.residuals:
-            lines.append(
-                f"{r.equation:<8}  {r.layer:>5}  {r.engine:>16.1e}  {r.derivative:>20.1e}"
-                f"  {r.checked:>11,}{'' if r.passed else '  FAILED'}"
-            )
+        lines += [
+            f"{r.equation:<8}  {r.layer:>5}  {r.engine:>16.1e}  {r.derivative:>20.1e}"
+            f"  {r.checked:>11,}{'' if r.passed else '  FAILED'}"
+            for r in self.residuals
+        ]
         lines.append(
             f"{'passed' if self.passed else 'FAILED'}: tolerance {ENGINE_TOLERANCE:g} "
             f"and {DERIVATIVE_TOLERANCE:g}, relative, float64"
@@ -192,9 +192,7 @@ def certify(net: "Network", X: Any, y: Any, *, rng: int = 0) -> Certificate:
     if target.array.ndim == 1:
         n = copy.sizes[-1]
         rows = np.eye(n)[target.array] if n > 1 else rows[:, None]
-    case = _Case(
-        copy.weights, copy.biases, copy.activations, copy.cost, gradients.a[0], rows
-    )
+    case = _Case(copy.weights, copy.biases, copy.activations, copy.cost, gradients.a[0], rows)
     truth = reference.backprop(
         case.weights, case.biases, case.activations, case.cost, case.x, case.y
     )

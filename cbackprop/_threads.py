@@ -1,6 +1,7 @@
 """How many threads: what the process may use, and what the work is worth."""
 
 import functools
+import itertools
 import os
 from pathlib import Path
 
@@ -57,6 +58,6 @@ def available() -> int:
 
 def worthwhile(sizes: tuple[int, ...], rows: int, passes: int) -> int:
     """Threads for a mini-batch of ``rows``: passes is 6 for training, 2 for a forward pass."""
-    products = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
+    products = sum(a * b for a, b in itertools.pairwise(sizes))
     flops = passes * rows * products
     return max(1, min(available(), rows, flops // (WORTH_A_SECOND_THREAD // 2)))

@@ -27,9 +27,10 @@ def integer(name: str, value: Any, least: int, most: int | None = None) -> int:
     limits = f"an integer >= {least}" if most is None else f"an integer from {least} to {most}"
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} = {value!r}, expected {limits}")
-    if value < least or (most is not None and value > most):
+    number = int(value)
+    if number < least or (most is not None and number > most):
         raise ValueError(f"{name} = {value!r}, expected {limits}")
-    return int(value)
+    return number
 
 
 def real(name: str, value: Any, least: float, *, open_end: bool = False) -> float:
@@ -87,7 +88,9 @@ def input_transform(name: str, value: Any, n: int) -> float | Array:
     if array.shape not in ((), (n,)):
         raise ValueError(f"{name} has shape {array.shape}, expected a number, or {n} of them")
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} contains {array[~np.isfinite(array)][0]}, expected finite numbers")
+        raise ValueError(
+            f"{name} contains {array[~np.isfinite(array)][0]}, expected finite numbers"
+        )
     return float(array) if array.shape == () else array
 
 
@@ -113,8 +116,7 @@ def _numeric(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
         largest = max(abs(int(array.max())), abs(int(array.min())))
         if largest > 2**24:
             warnings.warn(
-                f"{name} holds integers up to {largest}, which float32 rounds; "
-                "use dtype='float64'",
+                f"{name} holds integers up to {largest}, which float32 rounds; use dtype='float64'",
                 UserWarning,
                 stacklevel=4,
             )
@@ -164,13 +166,20 @@ class Target(NamedTuple):
 
 
 def targets(
-    y: Any, m: int, n_out: int, output: Activation, cost: costs.Cost, classes: Array | None,
+    y: Any,
+    m: int,
+    n_out: int,
+    output: Activation,
+    cost: costs.Cost,
+    classes: Array | None,
     dtype: np.dtype[Any],
 ) -> Target:
     """Labels (m,), or targets (m, n_L) or (m,) for one output."""
     array = _as_array("y", y)
     if array.ndim not in (1, 2):
-        raise ValueError(f"y has {array.ndim} dimensions, expected (samples,) or (samples, {n_out})")
+        raise ValueError(
+            f"y has {array.ndim} dimensions, expected (samples,) or (samples, {n_out})"
+        )
     if len(array) != m:
         raise ValueError(f"y has {len(array)} rows but X has {m}")
     if array.ndim == 1 and _are_labels(array, n_out, output, classes):
@@ -243,9 +252,15 @@ def _label_indices(y: Array, n_out: int, classes: Array | None) -> tuple[Array, 
             )
         y = y.astype(np.int64)
     if y.dtype.kind not in "biuUS":
-        raise TypeError(f"y has dtype {y.dtype}, expected labels (integers or text) or real numbers")
+        raise TypeError(
+            f"y has dtype {y.dtype}, expected labels (integers or text) or real numbers"
+        )
     count = max(n_out, 2)
-    if classes is None and y.dtype.kind in "biu" and (not y.size or (y.min() >= 0 and y.max() < count)):
+    if (
+        classes is None
+        and y.dtype.kind in "biu"
+        and (not y.size or (y.min() >= 0 and y.max() < count))
+    ):
         return y.astype(np.int32), np.arange(count)
     if classes is None:
         classes = np.unique(y)
@@ -283,7 +298,9 @@ def _index_in(y: Array, classes: Array) -> Array:
 def network_arrays(name: str, values: Any, shapes: list[tuple[int, ...]]) -> list[Array]:
     """A list of arrays for weights or biases, each of its layer's shape, finite."""
     if isinstance(values, np.ndarray) or not isinstance(values, Sequence):
-        raise TypeError(f"{name} = {type(values).__name__}, expected a list of {len(shapes)} arrays")
+        raise TypeError(
+            f"{name} = {type(values).__name__}, expected a list of {len(shapes)} arrays"
+        )
     if len(values) != len(shapes):
         raise ValueError(f"{name} has {len(values)} arrays, expected {len(shapes)}, one a layer")
     arrays = []

@@ -48,7 +48,11 @@ class Activation:
 
 
 def _diagonal(derivative: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
-    return lambda z, a: derivative(z, a)[:, :, None] * np.eye(z.shape[1])
+    def jacobian(z: Array, a: Array) -> Array:
+        result: Array = derivative(z, a)[:, :, None] * np.eye(z.shape[1])
+        return result
+
+    return jacobian
 
 
 def _elementwise(

@@ -1,5 +1,6 @@
 """Network: the face of the package. It validates, then hands over to the compiled core."""
 
+import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -128,7 +129,9 @@ class Network:
                 "output = 'softmax' with one output neuron is always 1; use output='sigmoid', "
                 "or one neuron a class"
             )
-        self.cost = costs.get(costs.DEFAULT_COST.get(last.name, "quadratic") if cost is None else cost)
+        self.cost = costs.get(
+            costs.DEFAULT_COST.get(last.name, "quadratic") if cost is None else cost
+        )
         costs.check_pair(last, self.cost)
         self.init = initializers.check(init)
         try:
@@ -222,7 +225,7 @@ class Network:
 
     @weights.setter
     def weights(self, values: Sequence[Array]) -> None:
-        shapes: list[tuple[int, ...]] = [(b, a) for a, b in zip(self.sizes, self.sizes[1:], strict=False)]
+        shapes: list[tuple[int, ...]] = [(b, a) for a, b in itertools.pairwise(self.sizes)]
         arrays = check.network_arrays("weights", values, shapes)
         with self._exclusive():
             self._assign(arrays, self.biases)
@@ -252,7 +255,7 @@ class Network:
             weights[layer] = w
         if b is not None:
             biases[layer] = b
-        shapes: list[tuple[int, ...]] = [(b, a) for a, b in zip(self.sizes, self.sizes[1:], strict=False)]
+        shapes: list[tuple[int, ...]] = [(b, a) for a, b in itertools.pairwise(self.sizes)]
         weights = check.network_arrays("weights", weights, shapes)
         biases = check.network_arrays("biases", biases, [(n,) for n in self.sizes[1:]])
         with self._exclusive():
@@ -458,8 +461,10 @@ class Network:
             out = np.empty(shape, self.dtype)
         elif not isinstance(out, np.ndarray):
             raise TypeError(f"out = {type(out).__name__}, expected an array")
-        elif out.shape != shape or out.dtype != self.dtype or not (
-            out.flags.c_contiguous and out.flags.writeable and out.flags.aligned
+        elif (
+            out.shape != shape
+            or out.dtype != self.dtype
+            or not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned)
         ):
             raise ValueError(
                 f"out has shape {out.shape} and dtype {out.dtype}, expected a writeable "

@@ -80,7 +80,9 @@ def output_error(activation: Activation, cost: Cost, z: Array, a: Array, y: Arra
     return through(activation, z, a, cost.slope(a, y))
 
 
-def propagate_error(activation: Activation, w_next: Array, delta_next: Array, z: Array, a: Array) -> Array:
+def propagate_error(
+    activation: Activation, w_next: Array, delta_next: Array, z: Array, a: Array
+) -> Array:
     """BP2: delta^l = ((w^{l+1})^T delta^{l+1}) * sigma'(z^l), (m, n_l)."""
     return through(activation, z, a, delta_next @ w_next)
 

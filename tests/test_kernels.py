@@ -27,7 +27,9 @@ def arguments(name, dtype):
 def test_float32_within_two_ulp(name, table):
     x = arguments(name, np.float32)
     truth = TRUTH[name](x.astype(np.float64))
-    error = np.abs(_engine.vector_function(name, x) - truth) / np.spacing(np.abs(truth).astype(np.float32))
+    error = np.abs(_engine.vector_function(name, x) - truth) / np.spacing(
+        np.abs(truth).astype(np.float32)
+    )
     assert error.max() <= 2
 
 

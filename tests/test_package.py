@@ -31,14 +31,22 @@ def test_numpy_is_the_only_import():
         "import sys, numpy; before = set(sys.modules); import cbackprop; "
         "print(*sorted({m.partition('.')[0] for m in set(sys.modules) - before}))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    foreign = set(run.stdout.split()) - set(sys.stdlib_module_names) - {"cbackprop", "numpy"}
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    )
+    foreign = (
+        set(run.stdout.split())
+        - set(sys.stdlib_module_names)
+        - {"cbackprop", "numpy", "cython_runtime"}
+    )
     assert {name for name in foreign if not name.startswith("_")} == set()
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads Linux's list of libraries")
 def test_no_openmp_is_loaded():
     code = "import cbackprop; print(open('/proc/self/maps').read())"
-    maps = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    maps = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    )
     assert "libgomp" not in maps.stdout
     assert "libomp" not in maps.stdout

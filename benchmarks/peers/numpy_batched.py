@@ -1,5 +1,7 @@
 """NumPy over whole mini-batches: float32, row-major samples, updates in place."""
 
+from itertools import pairwise
+
 import numpy as np
 
 LABEL = "NumPy, batched"
@@ -7,8 +9,7 @@ LABEL = "NumPy, batched"
 
 def build(sizes, X, y, rng):
     weights = [
-        (rng.standard_normal((b, a)) / np.sqrt(a)).astype(np.float32)
-        for a, b in zip(sizes, sizes[1:])
+        (rng.standard_normal((b, a)) / np.sqrt(a)).astype(np.float32) for a, b in pairwise(sizes)
     ]
     biases = [np.zeros(b, np.float32) for b in sizes[1:]]
     return weights, biases, X.astype(np.float32), np.eye(sizes[-1], dtype=np.float32)[y]

@@ -1,12 +1,14 @@
 """The book's network.py style: NumPy, one sample at a time, float64, column vectors."""
 
+from itertools import pairwise
+
 import numpy as np
 
 LABEL = "NumPy, per sample (the book's style)"
 
 
 def build(sizes, X, y, rng):
-    weights = [rng.standard_normal((b, a)) / np.sqrt(a) for a, b in zip(sizes, sizes[1:])]
+    weights = [rng.standard_normal((b, a)) / np.sqrt(a) for a, b in pairwise(sizes)]
     biases = [np.zeros((b, 1)) for b in sizes[1:]]
     data = [(x.reshape(-1, 1), np.eye(sizes[-1])[label].reshape(-1, 1)) for x, label in zip(X, y)]
     return weights, biases, data

@@ -1,5 +1,7 @@
 """cbackprop's Network.train, its checks included; n_threads as the default chooses."""
 
+from itertools import pairwise
+
 import numpy as np
 
 import cbackprop
@@ -9,7 +11,7 @@ LABEL = "cbackprop"
 
 def build(sizes, X, y, rng):
     net = cbackprop.Network(sizes, rng=0)
-    net.weights = [rng.standard_normal((b, a)) / np.sqrt(a) for a, b in zip(sizes, sizes[1:])]
+    net.weights = [rng.standard_normal((b, a)) / np.sqrt(a) for a, b in pairwise(sizes)]
     return net, X.astype(np.float32), y
 
 

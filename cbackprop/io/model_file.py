@@ -32,7 +32,7 @@ Array = NDArray[Any]
 VERSION = 1
 MOST_HEADER = 2**26
 NO_DIGEST = "0" * 64
-DTYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 
 
 def dumps(net: Network) -> bytes:
