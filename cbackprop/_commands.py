@@ -64,7 +64,8 @@ def run_demo(arguments: argparse.Namespace) -> int:
     net = _demo_network(digits, arguments.seed)
     kernels = cbackprop.show_config()["kernels"]
     print(f"cbackprop {cbackprop.__version__}, {kernels} kernels")
-    print(f"{digits!r}, network {_hyphenated(net.sizes)}, sigmoid, softmax")
+    print(f"digits: {len(X)} images of 8x8 to train on, {len(digits.X_test)} held out")
+    print(f"network: {_hyphenated(net.sizes)}, {_names(net)}", flush=True)
     train(net, arguments.epochs, progress=True)
     accuracy = net.evaluate(digits.X_test, digits.y_test)["accuracy"]
     print(f"accuracy: {accuracy:.2f}")

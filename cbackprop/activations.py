@@ -69,7 +69,8 @@ def _elementwise(
 def _sigmoid(z: Array) -> Array:
     positive = z.real >= 0
     e = np.exp(np.where(positive, -z, z))
-    return np.where(positive, 1, e) / (1 + e)
+    result: Array = np.where(positive, 1, e) / (1 + e)
+    return result
 
 
 def _softmax(z: Array) -> Array:

@@ -24,7 +24,7 @@ def train_epoch(state, batch, eta, order):
     for start in range(0, len(order), batch):
         rows = order[start : start + batch]
         activations = [X[rows]]
-        for w, b in zip(weights, biases):
+        for w, b in zip(weights, biases, strict=True):
             activations.append(sigmoid(activations[-1] @ w.T + b))
         a = activations[-1]
         delta = (a - Y[rows]) * (a * (1 - a))
@@ -39,6 +39,6 @@ def train_epoch(state, batch, eta, order):
 
 def outputs(state, X):
     a = X.astype(np.float32)
-    for w, b in zip(state[0], state[1]):
+    for w, b in zip(state[0], state[1], strict=True):
         a = sigmoid(a @ w.T + b)
     return a

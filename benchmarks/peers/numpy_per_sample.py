@@ -10,7 +10,8 @@ LABEL = "NumPy, per sample (the book's style)"
 def build(sizes, X, y, rng):
     weights = [rng.standard_normal((b, a)) / np.sqrt(a) for a, b in pairwise(sizes)]
     biases = [np.zeros((b, 1)) for b in sizes[1:]]
-    data = [(x.reshape(-1, 1), np.eye(sizes[-1])[label].reshape(-1, 1)) for x, label in zip(X, y)]
+    targets = np.eye(sizes[-1])[y]
+    data = [(x.reshape(-1, 1), t.reshape(-1, 1)) for x, t in zip(X, targets, strict=True)]
     return weights, biases, data
 
 
@@ -27,7 +28,7 @@ def train_epoch(state, batch, eta, order):
         for i in rows:
             x, y = data[i]
             activations = [x]
-            for w, b in zip(weights, biases):
+            for w, b in zip(weights, biases, strict=True):
                 activations.append(sigmoid(w @ activations[-1] + b))
             a = activations[-1]
             delta = (a - y) * a * (1 - a)
@@ -44,6 +45,6 @@ def train_epoch(state, batch, eta, order):
 
 def outputs(state, X):
     a = X.astype(np.float64)
-    for w, b in zip(state[0], state[1]):
+    for w, b in zip(state[0], state[1], strict=True):
         a = sigmoid(a @ w.T + b[:, 0])
     return a

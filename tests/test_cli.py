@@ -1,0 +1,798 @@
+"""The command line: what it prints, what it refuses, and how it ends."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cbackprop
+from cbackprop import _commands
+from cbackprop.cli import main
+from cbackprop.io import tables
+
+CLASSES = ["ash", "elm", "oak"]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CBACKPROP_TRACEBACK", raising=False)
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr."""
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The one line of complaint of a command that ends with code 2."""
+    code, _, error = run(capsys, *arguments)
+    assert code == 2
+    assert error.startswith("cbackprop: error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def blobs(n: int = 60, seed: int = 0) -> tuple[Any, Any]:
+    """Three clouds of points in the plane, far apart."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    return rng.normal(size=(n, 2)) * 0.1 + np.array([[0, 0], [1, 0], [0, 1]])[y], y
+
+
+def write_csv(name: str, *, header: bool = True, words: bool = True, n: int = 60) -> Path:
+    X, y = blobs(n)
+    lines = ["height,width,tree"] if header else []
+    labels = np.array(CLASSES)[y] if words else y
+    lines += [f"{a:.6f},{b:.6f},{label}" for (a, b), label in zip(X, labels, strict=True)]
+    path = Path(name)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def write_idx(path: str, array: Any) -> None:
+    header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    content = header + array.astype(np.uint8).tobytes()
+    Path(path).write_bytes(gzip.compress(content) if path.endswith(".gz") else content)
+
+
+FAST = ["--quiet", "--layers", "8", "--learning-rate", "1", "--epochs", "60", "--seed", "1"]
+
+
+def value(name: str, output: str) -> float:
+    match = re.search(rf"^{name}: (\S+)$", output, re.MULTILINE)
+    assert match, output
+    return float(match[1])
+
+
+# Help and mistakes in the command
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version")[:2] == (0, f"cbackprop {cbackprop.__version__}\n")
+
+
+@pytest.mark.parametrize("command", ["", "demo", "train", "predict", "evaluate", "certify", "info"])
+def test_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    code, output, error = run(capsys, *command.split(), "--help")
+    assert (code, error) == (0, "")
+    assert "usage: cbackprop" in output
+    assert f"cbackprop {command}" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "COMMAND"),
+        (["fly"], "fly"),
+        (["train"], "DATA"),
+        (["train", "digits", "--epochs", "many"], "--epochs"),
+        (["train", "digits", "--layers", "x"], "'x' is no number of neurons"),
+        (["train", "--layers", "8", "data.csv"], "DATA goes before --layers"),
+        (["train", "digits", "--input-scale", "huge"], "expected a number or 'standard'"),
+        (["train", "digits", "--epochs", "0"], "epochs = 0"),
+        (["train", "digits", "--layers", "0"], "sizes"),
+        (["train", "digits", "--activation", "sine"], "sine"),
+        (["train", "digits", "--learning-rate", "-1"], "learning_rate"),
+        (["train", "digits", "--threads", "0"], "n_threads"),
+        (["train", "digits", "--target", "3"], "--target 3"),
+        (["train", "digits", "--labels", "f"], "--labels f"),
+        (["train", "digits", "--test-fraction", "0.1"], "held-out part of its own"),
+        (["train", "data.csv", "--test-fraction", "0"], "--test-fraction 0.0"),
+        (["train", "data.csv", "--test-fraction", "1.5"], "--test-fraction 1.5"),
+        (["train", "data.csv", "--test-fraction", "nan"], "--test-fraction nan"),
+        (["train", "data.csv", "--test-fraction", ".2", "--test", "data.csv"], "one of them"),
+        (["train", "data.csv", "--test", "digits"], "64 inputs, expected 2"),
+        (["train", "nothing.csv"], "nothing.csv"),
+        (["train", "."], "."),
+        (["train", "data.csv", "--save", "no/such/folder"], "--save no/such/folder: cannot write"),
+        (["train", "data.csv", "--save", "."], "--save .: is a folder"),
+        (["train", "data.csv", "--save", "./data.csv"], "--save ./data.csv: is the data"),
+        (["train", "data.csv", "--save", "data.csv/model"], "cannot write"),
+        (["train", "data.csv", "--task", "regress"], "'ash' is not a number"),
+        (["train", "data.csv", "--classes", "ash", "elm"], "oak of data.csv is missing"),
+        (["train", "data.csv", "--classes", "ash", "elm", "oak", "elm"], "repeated"),
+        (["train", "digits", "--classes", "a", "b"], "integers like 0"),
+        (["train", "digits", "--task", "regress", "--classes", "1"], "--classes"),
+        (["predict", "data.csv", "data.csv"], "data.csv"),
+        (["predict", "nothing.model", "data.csv"], "nothing.model"),
+    ],
+)
+def test_mistakes(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    write_csv("data.csv")
+    before = sorted(os.listdir())
+    assert message in refused(capsys, *arguments)
+    assert sorted(os.listdir()) == before
+
+
+def test_traceback_on_request(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, error = run(capsys, "train", "nothing.csv", "--traceback")
+    assert code == 2
+    assert error.startswith("Traceback")
+    monkeypatch.setenv("CBACKPROP_TRACEBACK", "1")
+    assert "Traceback" in run(capsys, "train", "nothing.csv")[2]
+
+
+# demo
+
+
+def test_demo(capsys: pytest.CaptureFixture[str]) -> None:
+    start = time.monotonic()
+    code, output, error = run(capsys, "demo")
+    assert code == 0
+    assert time.monotonic() - start < 10
+    assert re.search(r"^accuracy: 0\.\d\d$", output, re.MULTILINE)
+    assert value("accuracy", output) >= 0.95
+    for equation in ("BP1", "BP2", "BP3", "BP4", "passed"):
+        assert equation in output
+    assert re.search(r"^speed: [\d,]+ samples/s; .* NumPy .* times as fast$", output, re.MULTILINE)
+    assert "epoch 30/30" in error
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_demo_reaches_its_accuracy_from_any_seed(seed: int) -> None:
+    digits = _commands.load_digits()
+    net = _commands._demo_network(digits, seed)
+    net.train(digits.X_train, digits.y_train, epochs=30, batch_size=10, learning_rate=1.0)
+    assert net.evaluate(digits.X_test, digits.y_test)["accuracy"] >= 0.95
+
+
+# train, evaluate, certify, info
+
+
+def test_train_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    code, output, error = run(
+        capsys, "train", "digits", "--layers", "30", "--seed", "3", "--save", "digits.model"
+    )
+    assert code == 0
+    assert "digits: 1437 rows, 64 inputs, 10 classes; 360 rows held out" in output
+    assert "network: 64-30-10, sigmoid, softmax, log_likelihood, float32" in output
+    assert "epoch 30/30" in error
+    assert value("test accuracy", output) > 0.94
+    assert output.endswith("saved: digits.model\n")
+    assert cbackprop.load("digits.model").input_scale == 1 / 16
+
+    code, text, _ = run(capsys, "evaluate", "digits.model", "digits")
+    assert code == 0
+    assert value("accuracy", text) == pytest.approx(value("test accuracy", output), abs=1e-4)
+    assert value("cost", text) == pytest.approx(value("test cost", output), rel=1e-5)
+    code, text, _ = run(capsys, "certify", "digits.model", "digits", "--rows", "3")
+    assert code == 0
+    assert "passed" in text
+    code, text, _ = run(capsys, "info", "digits.model")
+    assert code == 0
+    assert "4,320 mini-batches" in text
+    assert "labels: 0, 1, 2" in text
+    assert "--rows 0" in refused(capsys, "certify", "digits.model", "digits", "--rows", "0")
+
+
+def test_quiet_and_no_hidden_layer(capsys: pytest.CaptureFixture[str]) -> None:
+    write_csv("data.csv")
+    code, output, error = run(capsys, "train", "data.csv", "--layers", "--quiet")
+    assert (code, error) == (0, "")
+    assert [line.split(":")[0] for line in output.splitlines()] == [
+        "training cost",
+        "training accuracy",
+    ]
+
+
+@pytest.mark.parametrize("words", [False, True])
+@pytest.mark.parametrize("header", [False, True])
+@pytest.mark.parametrize("with_target", [False, True])
+def test_csv_round_trip(
+    capsys: pytest.CaptureFixture[str], words: bool, header: bool, with_target: bool
+) -> None:
+    write_csv("data.csv", header=header, words=words)
+    code, output, error = run(capsys, "train", "data.csv", *FAST, "--save", "model")
+    assert (code, error) == (0, "")
+    assert value("training accuracy", output) > 0.9
+    if with_target:
+        code, output, _ = run(capsys, "predict", "model", "data.csv", "--target", "-1")
+    else:
+        rows = Path("data.csv").read_text(encoding="utf-8").splitlines()
+        lines = [row.rpartition(",")[0] + "\n" for row in rows]
+        Path("new.csv").write_text("".join(lines), encoding="utf-8")
+        code, output, _ = run(capsys, "predict", "model", "new.csv")
+    assert code == 0
+    expected = [CLASSES[i % 3] if words else str(i % 3) for i in range(60)]
+    assert output.splitlines() == expected
+
+
+def test_predict_says_the_same_as_the_network(capsys: pytest.CaptureFixture[str]) -> None:
+    write_csv("data.csv")
+    assert run(capsys, "train", "data.csv", *FAST, "--save", "model")[0] == 0
+    command = ["predict", "model", "data.csv", "--target", "tree", "--probabilities"]
+    code, output, _ = run(capsys, *command)
+    assert code == 0
+    rows = list(csv.reader(output.splitlines()))
+    assert rows[0] == ["label", *CLASSES]
+    net = cbackprop.load("model")
+    X = np.loadtxt("data.csv", delimiter=",", skiprows=1, usecols=(0, 1))
+    np.testing.assert_array_equal(
+        np.array([row[1:] for row in rows[1:]], np.float32), net.predict(X)
+    )
+    assert [row[0] for row in rows[1:]] == net.classify(X).tolist()
+    assert run(capsys, *command, "--output", "-")[1] == output
+    assert run(capsys, *command, "--output", "out.csv")[:2] == (0, "")
+    assert Path("out.csv").read_bytes() == output.encode()
+
+
+def test_regression(capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.linspace(-1, 1, 101)
+    np.savetxt("line.csv", np.column_stack([x, x**2, 3 * x - 0.5]), delimiter=";")
+    code, output, _ = run(
+        capsys, "train", "line.csv", "--layers", "8", "--test-fraction", "0.2", "--save", "model"
+    )
+    assert code == 0
+    assert "81 rows, 2 inputs, 1 real target; 20 rows held out" in output
+    assert "identity, quadratic" in output
+    assert value("test r2", output) > 0.98
+    code, text, _ = run(capsys, "evaluate", "model", "line.csv")
+    assert code == 0
+    assert value("r2", text) > 0.98
+    code, text, _ = run(capsys, "predict", "model", "line.csv", "--target", "2")
+    assert code == 0
+    np.testing.assert_allclose([float(line) for line in text.split()], 3 * x - 0.5, atol=0.5)
+    message = refused(capsys, "predict", "model", "line.csv", "--target", "2", "--probabilities")
+    assert "real numbers" in message
+
+
+def test_integers_are_real_targets_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    write_csv("data.csv", words=False)
+    code, output, _ = run(capsys, "train", "data.csv", *FAST, "--task", "regress", "--save", "m")
+    assert code == 0
+    assert "training r2" in output
+    code, output, _ = run(capsys, "evaluate", "m", "data.csv")
+    assert code == 0
+    assert "r2" in output
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "npz-strings", "packed", "two-outputs"])
+def test_arrays(capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    X, y = blobs()
+    target = []
+    score = "training accuracy"
+    if kind == "npy":
+        np.save("data", np.column_stack([y, X]))
+        file, target = "data.npy", ["--target", "0"]
+    else:
+        file = "data.npz"
+        labels: Any = np.array(CLASSES)[y] if kind == "npz-strings" else y
+        if kind == "two-outputs":
+            labels, score = X @ np.array([[1, 2], [3, 4]]), "training r2"
+        (np.savez_compressed if kind == "packed" else np.savez)("data", X=X, y=labels)
+    fast = [*FAST, "--learning-rate", "0.1"] if kind == "two-outputs" else FAST
+    code, output, _ = run(capsys, "train", file, *target, *fast, "--save", "model")
+    assert code == 0
+    assert value(score, output) > 0.9
+    code, output, _ = run(capsys, "predict", "model", file, *target)
+    assert code == 0
+    if kind == "npz-strings":
+        assert output.split() == [CLASSES[i] for i in y]
+    elif kind == "two-outputs":
+        assert all(len(line.split(",")) == 2 for line in output.splitlines())
+    else:
+        assert output.split() == [str(i) for i in y]
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_idx(capsys: pytest.CaptureFixture[str], suffix: str) -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    images = rng.integers(0, 100, (40, 3, 2)) + 150 * y[:, None, None]
+    write_idx(f"a-images-idx3-ubyte{suffix}", images)
+    write_idx("a-labels-idx1-ubyte.gz", y)
+    command = ["train", f"a-images-idx3-ubyte{suffix}", *FAST]
+    code, output, _ = run(capsys, *command, "--save", "model")
+    assert code == 0
+    assert value("training accuracy", output) > 0.9
+    net = cbackprop.load("model")
+    assert net.input_scale == 1 / 255
+    assert net.sizes == (6, 8, 2)
+    code, output, _ = run(capsys, "predict", "model", f"a-images-idx3-ubyte{suffix}")
+    assert code == 0
+    assert output.split() == [str(label) for label in y]
+    Path("a-labels-idx1-ubyte.gz").rename("elsewhere")
+    assert "--labels" in refused(capsys, *command)
+    assert run(capsys, *command, "--labels", "elsewhere")[0] == 0
+    write_idx("elsewhere", y[:-1])
+    assert "(39,)" in refused(capsys, *command, "--labels", "elsewhere")
+    assert "not labels" in refused(capsys, "train", "elsewhere")
+
+
+def test_test_data_and_classes(capsys: pytest.CaptureFixture[str]) -> None:
+    write_csv("data.csv")
+    Path("test.csv").write_text("height,width,tree\n0,1,yew\n1,0,elm\n", encoding="utf-8")
+    command = ["train", "data.csv", "--test", "test.csv", *FAST]
+    message = refused(capsys, *command)
+    assert "yew (row 0" in message
+    assert "--classes" in message
+    code, output, _ = run(
+        capsys, *command, "--save", "model", "--classes", "yew", "oak", "elm", "ash"
+    )
+    assert code == 0
+    assert value("test accuracy", output) == 0.5
+    labels = cbackprop.load("model").classes
+    assert labels is not None
+    assert labels.tolist() == ["yew", "oak", "elm", "ash"]
+
+
+def test_input_scale(capsys: pytest.CaptureFixture[str]) -> None:
+    X, y = blobs()
+    np.savez("data", X=X * [1000, 1] + [5000, 0], y=y)
+    code, _, error = run(capsys, "train", "data.npz", "--epochs", "1")
+    assert code == 0
+    assert "note: inputs reach" in error
+    command = ["train", "data.npz", *FAST, "--save", "model"]
+    code, output, error = run(capsys, *command, "--input-scale", "standard")
+    assert (code, error) == (0, "")
+    assert value("training accuracy", output) > 0.9
+    net = cbackprop.load("model")
+    seen = np.load("data.npz")["X"] * net.input_scale + net.input_shift
+    np.testing.assert_allclose(seen.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(seen.std(axis=0), 1)
+    assert run(capsys, *command, "--input-scale", "0.5")[0] == 0
+    assert cbackprop.load("model").input_scale == 0.5
+
+
+def test_standard_scale_of_a_constant_column() -> None:
+    scale, shift = tables.standard_scale(np.array([[3.0, 1.0], [3.0, 2.0]]))
+    np.testing.assert_allclose(np.array([3.0, 1.0]) * scale + shift, [0, -1])
+
+
+def test_same_seed_same_model(capsys: pytest.CaptureFixture[str]) -> None:
+    write_csv("data.csv")
+    for name, threads in (("one", 1), ("two", 3)):
+        command = ["train", "data.csv", *FAST, "--threads", threads, "--save", name]
+        assert run(capsys, *command)[0] == 0
+    assert Path("one").read_bytes() == Path("two").read_bytes()
+
+
+# What the task is
+
+
+@pytest.mark.parametrize(
+    ("y", "task"),
+    [
+        (np.arange(100) % 20, "classify"),
+        (np.arange(100) % 21, "regress"),
+        (np.arange(10), "regress"),
+        (np.array([0.0, 1.0, 1.0, 0.0]), "classify"),
+        (np.array([0.0, 0.5, 0.5, 0.0]), "regress"),
+        (np.array([True, False]), "classify"),
+        (np.array(["a", "b"]), "classify"),
+        (np.zeros((4, 2)), "regress"),
+    ],
+)
+def test_choose_task(y: Any, task: str) -> None:
+    assert tables.choose_task(tables.Table(np.zeros((len(y), 1)), y, "t")) == task
+
+
+# CSV as people write it
+
+
+def read(text: str | bytes, **options: Any) -> tables.Table:
+    Path("d.csv").write_bytes(text.encode() if isinstance(text, str) else text)
+    return tables.read_table("d.csv", **options)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,2,a\n3,4,b\n5,6,a\n7,8,b\n",
+        "1,2,a\r\n3,4,b\r\n5,6,a\r\n7,8,b",
+        "\ufeff1,2,a\n3,4,b\n5,6,a\n7,8,b\n",
+        "\ufeffx,y,z\n1,2,a\n3,4,b\n5,6,a\n7,8,b\n",
+        "x;y;z\n1;2;a\n3;4;b\n5;6;a\n7;8;b\n",
+        "1\t2\ta\n3\t4\tb\n5\t6\ta\n7\t8\tb\n",
+        '"x, or so",y,z\n"1",2,"a"\n3, 4, b\n\n5,6,a\n+7,8e0, b \n\n',
+        ",2,z\n1,2,a\n3,4,b\n5,6,a\n7,8,b\n".replace(",2,z", ",y,z", 1),
+    ],
+)
+def test_csv_dialects(text: str) -> None:
+    table = read(text)
+    np.testing.assert_array_equal(table.X, [[1, 2], [3, 4], [5, 6], [7, 8]])
+    assert table.y is not None
+    assert table.y.tolist() == ["a", "b", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("target", "column"), [("y", 1), ("z", 2), ("0", 0), ("-1", 2), ("-3", 0), (None, 2)]
+)
+@pytest.mark.parametrize("header", ["auto", "yes"])
+def test_csv_target(target: str | None, column: int, header: str) -> None:
+    table = read("x,y,z\n1,2,3\n4,5,6\n", target=target, header=header)
+    matrix = np.array([[1, 2, 3], [4, 5, 6]])
+    assert table.y is not None
+    assert table.y.dtype == np.int64
+    np.testing.assert_array_equal(table.y, matrix[:, column])
+    np.testing.assert_array_equal(table.X, np.delete(matrix, column, axis=1))
+
+
+def test_an_integer_is_an_index_whatever_the_first_line_holds() -> None:
+    table = read("2,0,7\n1,1,1\n", target="2")
+    assert table.y is not None
+    assert table.y.tolist() == [7, 1]
+
+
+def test_a_header_of_numbers_is_told_by_its_target() -> None:
+    assert read("0,1,label\n5,6,1\n7,8,0\n").X.tolist() == [[5, 6], [7, 8]]
+    assert read("0,1,2\n5,6,1\n", header="yes").X.tolist() == [[5, 6]]
+    assert read("0,1,2\n5,6,1\n").X.tolist() == [[0, 1], [5, 6]]
+
+
+def test_a_dropped_target_is_not_looked_at() -> None:
+    table = read("x,y\n1,\n2,?\n", target="y", need_target=False)
+    assert table.y is None
+    assert table.X.tolist() == [[1], [2]]
+
+
+def test_numbers_of_the_target() -> None:
+    for text, expected in [
+        ("1,1\n2,-3\n", [1, -3]),
+        ("1,1.5\n2,2\n", [1.5, 2.0]),
+        ("1,1e3\n2,2\n", [1000.0, 2.0]),
+        (f"1,{10**30}\n2,2\n", [1e30, 2.0]),
+    ]:
+        table = read(text)
+        assert table.y is not None
+        assert table.y.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty file"),
+        ("\n\n", "empty file"),
+        ("a,b\n", "no lines of data"),
+        ("a\n1\n", "one field, expected two or more"),
+        ("1,2,3\n1,2,3\n1,2\n", r"line 3: 2 fields, expected 3"),
+        ("1,2,3\n\n1,2,3,4\n", r"line 3: 4 fields, expected 3"),
+        ('1,"2\n3",4\n', "line 2"),
+        ("x,y,z\n1,2,3\n1,,3\n", r"line 3, column 'y': missing value ''"),
+        ("1,2,3\n1,NA,3\n", r"line 2, column 1: missing value 'NA'"),
+        ("1,2,3\n1,nan,3\n", r"line 2, column 1: missing value 'nan'"),
+        ("1,2,3\n1,inf,3\n", r"line 2, column 1: 'inf' is not finite"),
+        ("1,2,3\n1,1e999,3\n", r"line 2, column 1: 'inf' is not finite"),
+        ("1,2,3\n4,5,\n", r"line 2, column 2: missing value ''"),
+        ("1,2,3\n4,5,nan\n", r"line 2, column 2: missing value 'nan'"),
+        ("1,2,3\n1,1_000,3\n", r"line 2, column 1: '1_000' is not a number"),
+        ("1;2;3\n1,5;2;3\n", r"line 2, column 0: '1,5' is not a number \(decimal point"),
+        ("x,y\nred,1\nblue,2\n", r"line 2, column 'x': 'red' is not a number"),
+        ("1,x,3\n1,2,3\n", r"line 1: neither names nor data: 'x'.*--header"),
+        ("1,2,3\n1,2,4\n1,2,oops\n", r"line 3, column 2: target 'oops' is not a number"),
+        ("1,a\n2,b\n3,c\n", r"column 1: 3 different words in 3 lines.*--task classify"),
+        (b"1,2\n\xff\xfe,3\n", "UTF-8"),
+        (b"\x80\x02\x03binary", "UTF-8"),
+        ("1," + "9" * 200000 + "\n", "line 1: field larger than field limit"),
+        ('1,"2"3,4\n', "line 1"),
+        ('1,2,3\n1,"2,3\n', "line 2: unexpected end of data"),
+    ],
+)
+def test_csv_mistakes(capsys: pytest.CaptureFixture[str], text: str | bytes, message: str) -> None:
+    Path("d.csv").write_bytes(text.encode() if isinstance(text, str) else text)
+    error = refused(capsys, "train", "d.csv")
+    assert "d.csv" in error
+    assert re.search(message, error), error
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("x,y\n1,2\n", {"target": "z"}, "no such column in x, y"),
+        ("x,x\n1,2\n", {"target": "x"}, "several columns"),
+        ("x,y\n1,2\n", {"target": "2"}, "index from -2 to 1"),
+        ("1,2\n1,2\n", {"target": "z"}, "no such column in 1, 2"),
+        ("x,y\n1,2\n", {"target": "y", "header": "no"}, "--target y"),
+        ("x,y\n1,2\n", {"header": "no"}, "line 1, column 0: 'x' is not a number"),
+    ],
+)
+def test_csv_options(text: str, options: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read(text, **options)
+
+
+def test_a_long_field_is_quoted_in_part() -> None:
+    with pytest.raises(ValueError, match="is not a number") as caught:
+        read("1,2\n" + "z" * 1000 + ",2\n")
+    assert len(str(caught.value)) < 200
+
+
+# NPY and NPZ as they should not be
+
+
+def npy(array: Any) -> bytes:
+    np.save("tmp.npy", array, allow_pickle=True)
+    content = Path("tmp.npy").read_bytes()
+    Path("tmp.npy").unlink()
+    return content
+
+
+def test_npy_mistakes() -> None:
+    good = npy(np.zeros((4, 3)))
+    lie = good.replace(b"(4, 3)", b"(9, 3)").replace(b"(9, 3), }  ", b"(9, 3), }  ")
+    huge = good.replace(b"(4, 3), }      ", b"(400000, 3), } ")
+    cases = {
+        "expected 312|expected 344": lie,
+        "bytes, expected": huge,
+        "rows and columns": npy(np.zeros(3)),
+        "dtype object": npy(np.array([[{}, 1]], dtype=object)),
+        "expected at least one row": npy(np.zeros((0, 3))),
+        "one column": npy(np.zeros((3, 1))),
+        "complex": npy(np.zeros((3, 2), complex)),
+    }
+    for message, content in cases.items():
+        with pytest.raises(ValueError, match=message):
+            read(content)
+    for length in range(len(good)):
+        with pytest.raises(ValueError, match=r"d\.csv"):
+            read(good[:length])
+    with pytest.raises(ValueError, match="--target 3"):
+        read(good, target="3")
+    with pytest.raises(ValueError, match="--target name"):
+        read(good, target="name")
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", ">i4", "f2", "<f4", ">f8", "?"])
+def test_npy_types(dtype: str) -> None:
+    table = read(npy((np.arange(12).reshape(4, 3) % 2).astype(dtype)))
+    assert table.X.dtype in (np.uint8, np.float32, np.float64)
+    assert table.X.dtype.isnative
+    np.testing.assert_array_equal(table.X[1], [1, 0])
+
+
+def archive(members: dict[str, bytes], packing: int = zipfile.ZIP_DEFLATED) -> bytes:
+    with zipfile.ZipFile("tmp.npz", "w", packing) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    content = Path("tmp.npz").read_bytes()
+    Path("tmp.npz").unlink()
+    return content
+
+
+def test_npz_mistakes() -> None:
+    X, y = npy(np.zeros((4, 3))), npy(np.zeros(4))
+    cases = {
+        "no array X; expected X and y, found a": archive({"a.npy": X}),
+        "no array y": archive({"X.npy": X}),
+        r"y has shape \(5,\)": archive({"X.npy": X, "y.npy": npy(np.zeros(5))}),
+        r"y has shape \(\)": archive({"X.npy": X, "y.npy": npy(np.array(1))}),
+        "d.csv: X: not a usable NPY array": archive({"X.npy": b"hello", "y.npy": y}),
+        "dtype object": archive({"X.npy": X, "y.npy": npy(np.array([None] * 4))}),
+        "unknown way": archive({"X.npy": X, "y.npy": y}, zipfile.ZIP_LZMA),
+        "damaged NPZ": archive({"X.npy": X, "y.npy": y})[:-10],
+    }
+    for message, content in cases.items():
+        with pytest.raises(ValueError, match=message):
+            read(content)
+    with pytest.raises(ValueError, match="--target 0"):
+        read(archive({"X.npy": X, "y.npy": y}), target="0")
+
+
+def test_every_flipped_bit_of_an_npz_is_harmless() -> None:
+    content = archive({"X.npy": npy(np.ones((2, 2))), "y.npy": npy(np.ones(2))})
+    for bit in range(0, 8 * len(content), 3):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        try:
+            shape = read(bytes(damaged)).X.shape
+        except ValueError:
+            shape = (2, 2)
+        assert shape == (2, 2)
+
+
+# predict
+
+
+@pytest.mark.parametrize(
+    ("label", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ("@sum", "'@sum"),
+        ("-oak", "'-oak"),
+        ("+a", "'+a"),
+        ("\tx", "'\tx"),
+        ("\rx", "'\rx"),
+        ("-1.5", "-1.5"),
+        ("oak", "oak"),
+        ("a=b", "a=b"),
+        (np.str_("=x"), "'=x"),
+        (np.int64(-3), "-3"),
+    ],
+)
+def test_labels_that_a_spreadsheet_would_run(label: Any, cell: str) -> None:
+    assert _commands._cell(label) == cell
+
+
+def test_formulas_are_escaped_in_the_output(capsys: pytest.CaptureFixture[str]) -> None:
+    X, y = blobs()
+    np.savez("data", X=X, y=np.array(["=cmd()", "-x, y", "ok"])[y])
+    assert run(capsys, "train", "data.npz", *FAST, "--save", "model")[0] == 0
+    code, output, _ = run(capsys, "predict", "model", "data.npz")
+    assert code == 0
+    assert output.splitlines()[:3] == ["'=cmd()", '"\'-x, y"', "ok"]
+    code, output, _ = run(capsys, "predict", "model", "data.npz", "--probabilities")
+    assert code == 0
+    assert next(csv.reader(output.splitlines())) == ["label", "'-x, y", "'=cmd()", "ok"]
+
+
+def test_one_output_for_two_labels(capsys: pytest.CaptureFixture[str]) -> None:
+    X, y = blobs()
+    net = cbackprop.Network([2, 4, 1], classes=["no", "yes"], rng=0)
+    net.train(X, np.where(y > 0, "yes", "no"), epochs=50, learning_rate=1.0)
+    net.save("model")
+    np.savez("data", X=X)
+    code, output, _ = run(capsys, "predict", "model", "data.npz", "--probabilities")
+    assert code == 0
+    rows = list(csv.reader(output.splitlines()))
+    assert rows[0] == ["label", "yes"]
+    assert all((float(row[1]) >= 0.5) == (row[0] == "yes") for row in rows[1:])
+
+
+def test_width_of_the_data(capsys: pytest.CaptureFixture[str]) -> None:
+    write_csv("data.csv", words=False)
+    assert run(capsys, "train", "data.csv", *FAST, "--save", "model")[0] == 0
+    message = refused(capsys, "predict", "model", "data.csv")
+    assert "3 columns of input, model expects 2" in message
+    assert "--target" in message
+    Path("wide.csv").write_text("1,2,3,4\n", encoding="utf-8")
+    assert "4 columns" in refused(capsys, "predict", "model", "wide.csv")
+    assert "3 columns" in refused(capsys, "predict", "model", "wide.csv", "--target", "3")
+    assert "64 columns" in refused(capsys, "predict", "model", "digits")
+
+
+def test_output_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    write_csv("data.csv", words=False)
+    assert run(capsys, "train", "data.csv", *FAST, "--save", "model")[0] == 0
+    command = ["predict", "model", "data.csv", "--target", "-1", "--output", "no/folder.csv"]
+    assert "no/folder.csv" in refused(capsys, *command)
+
+
+# How training may end
+
+
+def test_divergence(capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.linspace(-1, 1, 50)
+    np.savez("data", X=np.column_stack([x, x]) * 1e3, y=x)
+    code, output, error = run(
+        capsys, "train", "data.npz", "--layers", "--learning-rate", "10", "--save", "model"
+    )
+    assert code == 1
+    assert "cbackprop: error: training diverged, nothing is saved" in error
+    assert "Traceback" not in error
+    assert "saved" not in output
+    assert not Path("model").exists()
+
+
+def test_a_save_that_fails(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: object, path: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cbackprop.Network, "save", full)
+    write_csv("data.csv")
+    code, _, error = run(capsys, "train", "data.csv", *FAST, "--save", "model")
+    assert code == 1
+    assert "--save model: not saved" in error
+
+
+def test_out_of_memory(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*arguments: object, **options: object) -> None:
+        raise MemoryError("8 TB for the parameters")
+
+    monkeypatch.setattr(_commands, "Network", no_memory)
+    write_csv("data.csv")
+    code, _, error = run(capsys, "train", "data.csv")
+    assert code == 1
+    assert "out of memory: 8 TB" in error
+
+
+@pytest.mark.parametrize("save", [False, True])
+def test_interrupt_in_process(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, save: bool
+) -> None:
+    def interrupted(self: object, *arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cbackprop.Network, "train", interrupted)
+    write_csv("data.csv")
+    code, _, error = run(capsys, "train", "data.csv", *(["--save", "model"] if save else []))
+    assert code == 130
+    assert "interrupted after 0 mini-batches; " in error
+    assert ("is saved: model" if save else "nothing is saved") in error
+    assert Path("model").exists() == save
+    monkeypatch.setattr(_commands, "load_digits", interrupted)
+    assert run(capsys, "demo")[2] == ""
+
+
+# As a process
+
+
+def process(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cbackprop", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+
+
+def test_process_exit_codes() -> None:
+    done = process("--version")
+    assert (done.returncode, done.stdout) == (0, f"cbackprop {cbackprop.__version__}\n")
+    done = process("train", "nothing.csv")
+    assert done.returncode == 2
+    assert done.stderr.startswith("cbackprop: error: ")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_process_interrupted() -> None:
+    command = ["train", "digits", "--layers", "200", "--epochs", "100000000", "--save", "model"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "cbackprop", *command], stderr=subprocess.PIPE, text=True
+    ) as training:
+        assert training.stderr is not None
+        while "epoch" not in training.stderr.readline():
+            assert training.poll() is None
+        training.send_signal(signal.SIGINT)
+        _, error = training.communicate(timeout=30)
+    assert training.returncode == 130
+    assert "Traceback" not in error
+    match = re.search(r"interrupted after (\d+) mini-batches; .* is saved: model", error)
+    assert match, error
+    assert cbackprop.load("model").steps == int(match[1])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_process_with_a_broken_pipe() -> None:
+    net = cbackprop.Network([64, 10], output="softmax", rng=0)
+    net.save("model")
+    np.savez("data", X=np.zeros((100000, 64), np.uint8))
+    with subprocess.Popen(
+        [sys.executable, "-m", "cbackprop", "predict", "model", "data.npz"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as predicting:
+        assert predicting.stdout is not None
+        assert predicting.stderr is not None
+        assert predicting.stdout.readline() == "0\n"
+        predicting.stdout.close()
+        error = predicting.stderr.read()
+        assert predicting.wait(timeout=30) == 141
+    assert error == ""
