@@ -79,7 +79,7 @@ extensions = [
 setup(
     ext_modules=cythonize(
         extensions,
-        compiler_directives={"boundscheck": True, "wraparound": True} if debug else {},
+        compiler_directives={"boundscheck": debug},
         annotate=os.environ.get("CBACKPROP_ANNOTATE") == "1",
     ),
     libraries=[core, *kernels],

@@ -1,5 +1,4 @@
-# cython: language_level=3, boundscheck=False, cdivision=True
-# cython: freethreading_compatible=True
+# cython: language_level=3, cdivision=True, freethreading_compatible=True
 """The network as the compiled core keeps it: parameters in one arena, the memory of a
 mini-batch, and the passes that do not train. Arguments come here checked."""
 import numpy

@@ -1,5 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-# cython: freethreading_compatible=True
+# cython: language_level=3, cdivision=True, freethreading_compatible=True
 """BP2: the error of a layer from the error of the next, through the transposed weights."""
 from cbackprop._kernels cimport CB_SOFTMAX, Pass, cb_index, cb_layer, part, parts_of
 

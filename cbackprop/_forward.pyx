@@ -1,5 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-# cython: freethreading_compatible=True
+# cython: language_level=3, cdivision=True, freethreading_compatible=True
 """z^l and a^l: the forward pass."""
 from cbackprop._kernels cimport Pass, cb_index, cb_layer, part, parts_of
 

@@ -1,5 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-# cython: freethreading_compatible=True
+# cython: language_level=3, cdivision=True, freethreading_compatible=True
 """BP3 and BP4: the gradients of biases and weights, and the update in the same pass."""
 from cbackprop._kernels cimport Pass, cb_index, cb_layer, cb_update, part, parts_of
 

@@ -1,5 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-# cython: freethreading_compatible=True
+# cython: language_level=3, cdivision=True, freethreading_compatible=True
 """BP1: delta^L, the error of the output layer, in the general form (2.15)."""
 from cbackprop._kernels cimport Pass, cb_index, cb_layer
 

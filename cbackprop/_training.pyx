@@ -1,5 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-# cython: freethreading_compatible=True
+# cython: language_level=3, cdivision=True, freethreading_compatible=True
 """The epoch loop: mini-batches gathered by index, the four equations and the update, one
 program for all threads, outside the GIL."""
 import numpy

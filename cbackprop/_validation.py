@@ -65,7 +65,7 @@ def layer_activations(hidden: Any, output: Any, n_hidden: int) -> list[Activatio
         rows = [get_activation(name) for name in hidden]
     else:
         raise TypeError(f"activation = {hidden!r}, expected a name, or a list of names")
-    return [*rows, get_activation(output)]
+    return [*rows, get_activation(output, "output")]
 
 
 def random_key(rng: Any) -> int:
@@ -284,7 +284,7 @@ def _refuse_labels(y: Array, found: Array, count: int) -> None:
 
 def _index_in(y: Array, classes: Array) -> Array:
     if (y.dtype.kind in "US") != (classes.dtype.kind in "US"):
-        raise ValueError(f"y[0] = {y[0]!r} is not one of the classes {classes.tolist()!r}")
+        raise ValueError(f"y[0] = {y[0].item()!r} is not one of the classes {classes.tolist()!r}")
     order = np.argsort(classes)
     place = np.minimum(np.searchsorted(classes[order], y), len(classes) - 1)
     wrong = classes[order][place] != y

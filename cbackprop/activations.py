@@ -117,7 +117,7 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def get(name: str | Activation) -> Activation:
+def get(name: str | Activation, argument: str = "activation") -> Activation:
     """The activation of that name; an `Activation` is returned as it is.
 
     Raises
@@ -134,4 +134,4 @@ def get(name: str | Activation) -> Activation:
         return name
     if isinstance(name, str) and name in ACTIVATIONS:
         return ACTIVATIONS[name]
-    raise ValueError(f"activation = {name!r}, expected one of: {', '.join(ACTIVATIONS)}")
+    raise ValueError(f"{argument} = {name!r}, expected one of: {', '.join(ACTIVATIONS)}")

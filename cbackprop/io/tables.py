@@ -301,7 +301,7 @@ def _read_npz(path: str, need_target: bool) -> Table:
         with zipfile.ZipFile(path) as archive:
             X = _numbers(_read_member(archive, path, "X"), f"{path}: X")
             y = _read_member(archive, path, "y") if need_target else None
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
         raise ValueError(f"{path}: damaged NPZ file: {error}") from None
     if y is not None and (y.ndim not in (1, 2) or len(y) != len(X)):
         raise ValueError(
