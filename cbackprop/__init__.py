@@ -53,7 +53,11 @@ def load(path: "str | _os.PathLike[str]") -> Network:
     """
     from cbackprop.io import model_file
 
-    return model_file.loads(model_file.read(path))
+    data = model_file.read(path)
+    try:
+        return model_file.loads(data)
+    except ModelFileError as error:
+        raise ModelFileError(f"{_os.fspath(path)}: {error}") from None
 
 
 def show_config() -> dict[str, object]:

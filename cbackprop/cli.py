@@ -191,23 +191,39 @@ def _model_and_data(parser: argparse.ArgumentParser, target: str) -> None:
 
 
 def _header_option(parser: argparse.ArgumentParser) -> None:
-    about = "whether line 1 of a CSV file holds names; default: found out"
+    about = "whether line 1 of a CSV file holds names; default: auto, told by its content"
     parser.add_argument("--header", choices=["auto", "yes", "no"], default="auto", help=about)
 
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--seed", type=int, default=0, help="of all random numbers; default: %(default)s")
-    add("--threads", type=int, help="default: what the machine allows and the work is worth")
-    add("--epochs", type=int, default=30, help="passes over the data; default: %(default)s")
+    add(
+        "--seed",
+        type=int,
+        metavar="N",
+        default=0,
+        help="of all random numbers; default: %(default)s",
+    )
+    add(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="default: what the machine allows and the work is worth",
+    )
+    add(
+        "--epochs",
+        type=int,
+        metavar="N",
+        default=30,
+        help="passes over the data; default: %(default)s",
+    )
 
 
 def _train_options(parser: argparse.ArgumentParser) -> None:
-    _demo_options(parser)
-    _header_option(parser)
     add = parser.add_argument
     add("data", metavar="DATA", help="data file or named data set, see below")
     add("--target", metavar="COLUMN", help="a name, or an index; default: the last column")
+    _header_option(parser)
     add("--labels", metavar="FILE", help="labels file of IDX images")
     add(
         "--task",
@@ -245,5 +261,6 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
         help="what inputs are multiplied by, or 'standard': each to mean 0 and deviation 1; "
         "stored with the model; default: 1, and 1/16 or 1/255 for images",
     )
+    _demo_options(parser)
     add("--quiet", action="store_true", help="no progress, only the result")
     add("--save", metavar="MODEL", help="file to store the network in")
