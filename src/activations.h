@@ -27,26 +27,20 @@ INLINE vec times_sigma_prime(int activation, vec delta, vec a)
 
 /* a = sigma(z) over a tile; the loop stands inside the switch so that each activation has
  * one of its own. */
-#define OVER_TILE(EXPRESSION)                                   \
-    for (cb_index r = 0; r < rows; r++)                         \
-        for (cb_index c = 0; c < vectors; c++) {                \
-            const cb_index i = r * ld + c * LANES;              \
-            EXPRESSION;                                         \
+#define OVER_TILE(EXPRESSION)                      \
+    for (cb_index r = 0; r < rows; r++)            \
+        for (cb_index c = 0; c < vectors; c++) {   \
+            const cb_index i = r * ld + c * LANES; \
+            EXPRESSION;                            \
         }
 
 static void activate_tile(int activation, const real *z, real *a, cb_index ld, cb_index rows,
                           cb_index vectors)
 {
     switch (activation) {
-    case CB_SIGMOID:
-        OVER_TILE(v_store(a + i, sigma(CB_SIGMOID, v_load(z + i))))
-        break;
-    case CB_TANH:
-        OVER_TILE(v_store(a + i, sigma(CB_TANH, v_load(z + i))))
-        break;
-    case CB_RELU:
-        OVER_TILE(v_store(a + i, sigma(CB_RELU, v_load(z + i))))
-        break;
+    case CB_SIGMOID: OVER_TILE(v_store(a + i, sigma(CB_SIGMOID, v_load(z + i)))) break;
+    case CB_TANH: OVER_TILE(v_store(a + i, sigma(CB_TANH, v_load(z + i)))) break;
+    case CB_RELU: OVER_TILE(v_store(a + i, sigma(CB_RELU, v_load(z + i)))) break;
     case CB_IDENTITY:
         if (a != z)
             OVER_TILE(v_store(a + i, v_load(z + i)))
@@ -55,12 +49,13 @@ static void activate_tile(int activation, const real *z, real *a, cb_index ld, c
     }
 }
 
-static void derivative_tile(int activation, const real *a, real *delta, cb_index ld,
-                            cb_index rows, cb_index vectors)
+static void derivative_tile(int activation, const real *a, real *delta, cb_index ld, cb_index rows,
+                            cb_index vectors)
 {
     switch (activation) {
     case CB_SIGMOID:
-        OVER_TILE(v_store(delta + i, times_sigma_prime(CB_SIGMOID, v_load(delta + i), v_load(a + i))))
+        OVER_TILE(
+            v_store(delta + i, times_sigma_prime(CB_SIGMOID, v_load(delta + i), v_load(a + i))))
         break;
     case CB_TANH:
         OVER_TILE(v_store(delta + i, times_sigma_prime(CB_TANH, v_load(delta + i), v_load(a + i))))

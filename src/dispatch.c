@@ -35,7 +35,8 @@ static int leaf_seven_has(unsigned wanted)
 
 static int has_avx2(void)
 {
-    return (saved_state() & 0x6) == 0x6 && leaf_one_has(bit_FMA | bit_AVX) && leaf_seven_has(bit_AVX2);
+    return (saved_state() & 0x6) == 0x6 && leaf_one_has(bit_FMA | bit_AVX) &&
+           leaf_seven_has(bit_AVX2);
 }
 
 static int has_avx512(void)

@@ -105,8 +105,8 @@ static void weighted_input(const cb_layer *l, cb_index row, cb_index rows, cb_in
         const int two = v + 1 < vectors;
         const real *b0 = PANEL_COLUMN(w, v * LANES, stride);
         const real *b1 = two ? PANEL_COLUMN(w, (v + 1) * LANES, stride) : b0;
-        rows_tiles[two][rows - 1](K, a_in, l->ld_in, b0, b1, b0 + K * CB_PANEL,
-                                  b1 + K * CB_PANEL, z + v * LANES, l->ld_out);
+        rows_tiles[two][rows - 1](K, a_in, l->ld_in, b0, b1, b0 + K * CB_PANEL, b1 + K * CB_PANEL,
+                                  z + v * LANES, l->ld_out);
     }
     activate_tile(l->activation, z, (real *)l->a + row * l->ld_out + col, l->ld_out, rows, vectors);
 }
@@ -127,10 +127,9 @@ static void cost_value(int cost, const cb_layer *l, const void *y, cb_index row,
     for (cb_index s = row; s < row + rows; s++) {
         const cb_index at = s * l->ld_out;
         const real *a = (const real *)l->a + at, *t = (const real *)y + at;
-        values[s] = cost == CB_QUADRATIC
-                        ? quadratic_value(a, t, l->n_out)
-                        : entropy_value(cost, l, (const real *)l->z + at, a, t,
-                                        (real *)l->delta + at);
+        values[s] = cost == CB_QUADRATIC ? quadratic_value(a, t, l->n_out)
+                                         : entropy_value(cost, l, (const real *)l->z + at, a, t,
+                                                         (real *)l->delta + at);
     }
 }
 

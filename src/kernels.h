@@ -64,12 +64,12 @@ typedef struct cb_kernels {
     /* out[s][k] = x[index[s]][k] * scale[k] + shift[k], out[s][width] = bias, for
      * row <= s < row + rows; index NULL means index[s] = s. Sets *non_finite where a
      * converted value is NaN or infinite; never clears it. */
-    void (*gather)(const cb_rows *x, const int64_t *index, cb_index row, cb_index rows,
-                   void *out, cb_index ld, int *non_finite);
+    void (*gather)(const cb_rows *x, const int64_t *index, cb_index row, cb_index rows, void *out,
+                   cb_index ld, int *non_finite);
 
     /* y[s][:] = 0; y[s][labels[index[s]]] = 1; with n == 1: y[s][0] = labels[index[s]]. */
-    void (*one_hot)(const int32_t *labels, const int64_t *index, cb_index row,
-                    cb_index rows, void *y, cb_index ld, cb_index n);
+    void (*one_hot)(const int32_t *labels, const int64_t *index, cb_index row, cb_index rows,
+                    void *y, cb_index ld, cb_index n);
 
     /* z[row:, col:] = a_in w^T + b;  a = sigma(z) where sigma is element-wise. */
     void (*weighted_input)(const cb_layer *l, cb_index row, cb_index rows, cb_index col,
@@ -81,12 +81,11 @@ typedef struct cb_kernels {
 
     /* values[s] = C(a, y) of sample s, in float64, summed over outputs in a fixed order.
      * Stable from z for the pairs whose output error is a - y. y is [m][ld_out]. */
-    void (*cost_value)(int cost, const cb_layer *l, const void *y, cb_index row,
-                       cb_index rows, double *values);
+    void (*cost_value)(int cost, const cb_layer *l, const void *y, cb_index row, cb_index rows,
+                       double *values);
 
     /* delta = dC/da. */
-    void (*cost_gradient)(int cost, const cb_layer *l, const void *y, cb_index row,
-                          cb_index rows);
+    void (*cost_gradient)(int cost, const cb_layer *l, const void *y, cb_index row, cb_index rows);
 
     /* delta_j = sum_k delta_k da_k/dz_j: the sum of (2.15) where delta holds dC/da. */
     void (*through_activation)(const cb_layer *l, cb_index row, cb_index rows);
@@ -105,13 +104,13 @@ typedef struct cb_kernels {
 
     /* delta^l[row:, col:] = (w^{l+1})^T delta^{l+1}, times sigma'(z^l) where sigma is
      * element-wise. scratch: what transpose() made of layer next at col. */
-    void (*propagate)(const cb_layer *l, const cb_layer *next, const void *scratch,
-                      cb_index row, cb_index rows, cb_index col, cb_index cols);
+    void (*propagate)(const cb_layer *l, const cb_layer *next, const void *scratch, cb_index row,
+                      cb_index rows, cb_index col, cb_index cols);
 
     /* sum[k][j] = sum_s a_in[s][k] delta[s][j], for inputs row .. row + rows (the input
      * n_in is the bias's constant 1) and neurons col .. col + cols; then the rule. */
-    void (*gradient)(const cb_layer *l, cb_index m, cb_index row, cb_index rows,
-                     cb_index col, cb_index cols, const cb_update *update);
+    void (*gradient)(const cb_layer *l, cb_index m, cb_index row, cb_index rows, cb_index col,
+                     cb_index cols, const cb_update *update);
 
     /* 1 where all n elements are finite. */
     int (*all_finite)(const void *x, cb_index n);

@@ -67,10 +67,7 @@ unsigned cb_float_enter(void)
     __asm__ volatile("msr fpcr, %0" : : "r"(saved | (1u << 24))); /* FZ */
     return (unsigned)saved;
 }
-void cb_float_leave(unsigned saved)
-{
-    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)saved));
-}
+void cb_float_leave(unsigned saved) { __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)saved)); }
 #else
 static void pause_cpu(void) {}
 unsigned cb_float_enter(void) { return 0; }

@@ -16,8 +16,7 @@
 #define TILE_COLS (2 * LANES > CB_PANEL ? 2 * LANES : CB_PANEL)
 
 /* Where column c of a block of panels starts; stride is one panel. */
-#define PANEL_COLUMN(base, c, stride) \
-    ((base) + ((c) / CB_PANEL) * (stride) + ((c) % CB_PANEL))
+#define PANEL_COLUMN(base, c, stride) ((base) + ((c) / CB_PANEL) * (stride) + ((c) % CB_PANEL))
 
 INLINE cb_index vectors_in(cb_index cols) { return (cols + LANES - 1) / LANES; }
 
@@ -44,8 +43,7 @@ INLINE void product_rows(const int MR, const int NV, cb_index K, const real *a, 
 }
 
 INLINE void product_columns(const int MR, const int NV, cb_index K, const real *a, cb_index lda,
-                            const real *b0, const real *b1, cb_index ldb,
-                            vec acc[TILE_ROWS][2])
+                            const real *b0, const real *b1, cb_index ldb, vec acc[TILE_ROWS][2])
 {
     for (cb_index k = 0; k < K; k++) {
         const vec x0 = v_load(b0), x1 = NV > 1 ? v_load(b1) : x0;
@@ -116,23 +114,24 @@ typedef void rows_fn(cb_index K, const real *a, cb_index lda, const real *b0, co
 typedef void columns_fn(cb_index K, const real *a, cb_index lda, const real *b0, const real *b1,
                         cb_index ldb, real *w0, real *w1, int bias_row, const cb_update *u);
 
-#define INSTANCE(MR, NV)                                                                        \
-    static void rows_##MR##x##NV(cb_index K, const real *a, cb_index lda, const real *b0,       \
-                                 const real *b1, const real *init0, const real *init1,          \
-                                 real *out, cb_index ldo)                                       \
-    {                                                                                           \
-        rows_tile(MR, NV, K, a, lda, b0, b1, init0, init1, out, ldo);                           \
-    }                                                                                           \
-    static void columns_##MR##x##NV(cb_index K, const real *a, cb_index lda, const real *b0,    \
-                                    const real *b1, cb_index ldb, real *w0, real *w1,           \
-                                    int bias_row, const cb_update *u)                           \
-    {                                                                                           \
-        columns_tile(MR, NV, K, a, lda, b0, b1, ldb, w0, w1, bias_row, u);                      \
+#define INSTANCE(MR, NV)                                                                          \
+    static void rows_##MR##x##NV(cb_index K, const real *a, cb_index lda, const real *b0,         \
+                                 const real *b1, const real *init0, const real *init1, real *out, \
+                                 cb_index ldo)                                                    \
+    {                                                                                             \
+        rows_tile(MR, NV, K, a, lda, b0, b1, init0, init1, out, ldo);                             \
+    }                                                                                             \
+    static void columns_##MR##x##NV(cb_index K, const real *a, cb_index lda, const real *b0,      \
+                                    const real *b1, cb_index ldb, real *w0, real *w1,             \
+                                    int bias_row, const cb_update *u)                             \
+    {                                                                                             \
+        columns_tile(MR, NV, K, a, lda, b0, b1, ldb, w0, w1, bias_row, u);                        \
     }
 #if TILE_ROWS == 12
-#define EVERY_TILE(X, NV) \
-    X(1, NV) X(2, NV) X(3, NV) X(4, NV) X(5, NV) X(6, NV) \
-    X(7, NV) X(8, NV) X(9, NV) X(10, NV) X(11, NV) X(12, NV)
+#define EVERY_TILE(X, NV)                                                                       \
+    X(1, NV)                                                                                    \
+    X(2, NV) X(3, NV) X(4, NV) X(5, NV) X(6, NV) X(7, NV) X(8, NV) X(9, NV) X(10, NV) X(11, NV) \
+        X(12, NV)
 #else
 #define EVERY_TILE(X, NV) X(1, NV) X(2, NV) X(3, NV) X(4, NV) X(5, NV) X(6, NV)
 #endif

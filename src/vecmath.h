@@ -27,7 +27,8 @@ typedef uint32_t ureal;
 #define EXP_END 0x1.62e43p+6f     /* least x with e^x too large */
 #define ROUNDER 0x1.8000fep+23f   /* 1.5 2^23 + EXPONENT_BIAS: its ULP is 1 */
 #define SQRT_HALF 0x1.6a09e6p-1f
-static const real exp_terms[] = {0x1p-1f, 0x1.5554b6p-3f, 0x1.55548ep-5f, 0x1.12247cp-7f, 0x1.6d93c6p-10f};
+static const real exp_terms[] = {0x1p-1f, 0x1.5554b6p-3f, 0x1.55548ep-5f, 0x1.12247cp-7f,
+                                 0x1.6d93c6p-10f};
 static const real log_terms[] = {0x1.5555aep-1f, 0x1.992e82p-2f, 0x1.36ad3ep-2f};
 #else
 typedef uint64_t ureal;
@@ -41,10 +42,12 @@ typedef uint64_t ureal;
 #define ROUNDER 0x1.80000000003ffp+52
 #define SQRT_HALF 0x1.6a09e667f3bcdp-1
 static const real exp_terms[] = {
-    0x1.0000000000003p-1,  0x1.555555555555bp-3,  0x1.555555555297ep-5,  0x1.111111110eb17p-7,  0x1.6c16c17d7967cp-10,
-    0x1.a01a01b486ad1p-13, 0x1.a019aaebcc0b7p-16, 0x1.71ddecb8b95d3p-19, 0x1.289ee1f0ef249p-22, 0x1.af72bc6469ae9p-26};
-static const real log_terms[] = {0x1.555555555569dp-1, 0x1.999999991ad67p-2, 0x1.2492499b0bb24p-2, 0x1.c71c0d703c87fp-3,
-                                 0x1.7473436468016p-3, 0x1.386ebeca16b43p-3, 0x1.3a009fc8a57fep-3};
+    0x1.0000000000003p-1,  0x1.555555555555bp-3,  0x1.555555555297ep-5,  0x1.111111110eb17p-7,
+    0x1.6c16c17d7967cp-10, 0x1.a01a01b486ad1p-13, 0x1.a019aaebcc0b7p-16, 0x1.71ddecb8b95d3p-19,
+    0x1.289ee1f0ef249p-22, 0x1.af72bc6469ae9p-26};
+static const real log_terms[] = {0x1.555555555569dp-1, 0x1.999999991ad67p-2, 0x1.2492499b0bb24p-2,
+                                 0x1.c71c0d703c87fp-3, 0x1.7473436468016p-3, 0x1.386ebeca16b43p-3,
+                                 0x1.3a009fc8a57fep-3};
 #endif
 
 typedef ureal uvec __attribute__((vector_size(VECTOR_BYTES)));

@@ -41,7 +41,7 @@ typedef ireal ivec __attribute__((vector_size(VECTOR_BYTES))); /* also: the lane
 typedef real vec_anywhere
     __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
 
-INLINE vec v_load(const real *p) { return (vec)*(const vec_anywhere *)p; }
+INLINE vec v_load(const real *p) { return (vec) * (const vec_anywhere *)p; }
 INLINE void v_store(real *p, vec x) { *(vec_anywhere *)p = (vec_anywhere)x; }
 INLINE vec v_set(real x) { return x - (vec){0}; }
 INLINE ivec v_bits(vec x) { return (ivec)x; }
@@ -50,61 +50,86 @@ INLINE vec v_from_bits(ivec x) { return (vec)x; }
 /* v_fma(a, b, c) = a b + c, rounded once.
  * v_less(a, b, x, y) = a < b ? x : y, lane by lane (y where a or b is NaN). */
 #if defined(CB_AVX512) && CB_BITS == 32
-INLINE vec v_fma(vec a, vec b, vec c) { return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+INLINE vec v_fma(vec a, vec b, vec c)
+{
+    return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
 INLINE vec v_sqrt(vec x) { return (vec)_mm512_sqrt_ps((__m512)x); }
 INLINE vec v_less(vec a, vec b, vec x, vec y)
 {
-    return (vec)_mm512_mask_blend_ps(_mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ), (__m512)y, (__m512)x);
+    return (vec)_mm512_mask_blend_ps(_mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ),
+                                     (__m512)y, (__m512)x);
 }
 INLINE vec v_max(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); }
 INLINE vec v_min(vec a, vec b) { return (vec)_mm512_min_ps((__m512)a, (__m512)b); }
 #elif defined(CB_AVX512)
-INLINE vec v_fma(vec a, vec b, vec c) { return (vec)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
+INLINE vec v_fma(vec a, vec b, vec c)
+{
+    return (vec)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+}
 INLINE vec v_sqrt(vec x) { return (vec)_mm512_sqrt_pd((__m512d)x); }
 INLINE vec v_less(vec a, vec b, vec x, vec y)
 {
-    return (vec)_mm512_mask_blend_pd(_mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_LT_OQ), (__m512d)y, (__m512d)x);
+    return (vec)_mm512_mask_blend_pd(_mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_LT_OQ),
+                                     (__m512d)y, (__m512d)x);
 }
 INLINE vec v_max(vec a, vec b) { return (vec)_mm512_max_pd((__m512d)a, (__m512d)b); }
 INLINE vec v_min(vec a, vec b) { return (vec)_mm512_min_pd((__m512d)a, (__m512d)b); }
 #elif defined(CB_AVX2) && CB_BITS == 32
-INLINE vec v_fma(vec a, vec b, vec c) { return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+INLINE vec v_fma(vec a, vec b, vec c)
+{
+    return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
 INLINE vec v_sqrt(vec x) { return (vec)_mm256_sqrt_ps((__m256)x); }
 INLINE vec v_less(vec a, vec b, vec x, vec y)
 {
-    return (vec)_mm256_blendv_ps((__m256)y, (__m256)x, _mm256_cmp_ps((__m256)a, (__m256)b, _CMP_LT_OQ));
+    return (vec)_mm256_blendv_ps((__m256)y, (__m256)x,
+                                 _mm256_cmp_ps((__m256)a, (__m256)b, _CMP_LT_OQ));
 }
 INLINE vec v_max(vec a, vec b) { return (vec)_mm256_max_ps((__m256)a, (__m256)b); }
 INLINE vec v_min(vec a, vec b) { return (vec)_mm256_min_ps((__m256)a, (__m256)b); }
 #elif defined(CB_AVX2)
-INLINE vec v_fma(vec a, vec b, vec c) { return (vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+INLINE vec v_fma(vec a, vec b, vec c)
+{
+    return (vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+}
 INLINE vec v_sqrt(vec x) { return (vec)_mm256_sqrt_pd((__m256d)x); }
 INLINE vec v_less(vec a, vec b, vec x, vec y)
 {
-    return (vec)_mm256_blendv_pd((__m256d)y, (__m256d)x, _mm256_cmp_pd((__m256d)a, (__m256d)b, _CMP_LT_OQ));
+    return (vec)_mm256_blendv_pd((__m256d)y, (__m256d)x,
+                                 _mm256_cmp_pd((__m256d)a, (__m256d)b, _CMP_LT_OQ));
 }
 INLINE vec v_max(vec a, vec b) { return (vec)_mm256_max_pd((__m256d)a, (__m256d)b); }
 INLINE vec v_min(vec a, vec b) { return (vec)_mm256_min_pd((__m256d)a, (__m256d)b); }
 #elif defined(CB_NEON) && CB_BITS == 32
-INLINE vec v_fma(vec a, vec b, vec c) { return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+INLINE vec v_fma(vec a, vec b, vec c)
+{
+    return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
 INLINE vec v_sqrt(vec x) { return (vec)vsqrtq_f32((float32x4_t)x); }
 INLINE vec v_less(vec a, vec b, vec x, vec y)
 {
-    return (vec)vbslq_f32(vcltq_f32((float32x4_t)a, (float32x4_t)b), (float32x4_t)x, (float32x4_t)y);
+    return (vec)vbslq_f32(vcltq_f32((float32x4_t)a, (float32x4_t)b), (float32x4_t)x,
+                          (float32x4_t)y);
 }
 #elif defined(CB_NEON)
-INLINE vec v_fma(vec a, vec b, vec c) { return (vec)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
+INLINE vec v_fma(vec a, vec b, vec c)
+{
+    return (vec)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+}
 INLINE vec v_sqrt(vec x) { return (vec)vsqrtq_f64((float64x2_t)x); }
 INLINE vec v_less(vec a, vec b, vec x, vec y)
 {
-    return (vec)vbslq_f64(vcltq_f64((float64x2_t)a, (float64x2_t)b), (float64x2_t)x, (float64x2_t)y);
+    return (vec)vbslq_f64(vcltq_f64((float64x2_t)a, (float64x2_t)b), (float64x2_t)x,
+                          (float64x2_t)y);
 }
 #else /* CB_PORTABLE: libm's fma is the same bits, slow where the CPU has no FMA */
 INLINE vec v_fma(vec a, vec b, vec c)
 {
     vec r;
     for (int i = 0; i < LANES; i++)
-        r[i] = CB_BITS == 32 ? (real)fmaf((float)a[i], (float)b[i], (float)c[i]) : (real)fma(a[i], b[i], c[i]);
+        r[i] = CB_BITS == 32 ? (real)fmaf((float)a[i], (float)b[i], (float)c[i])
+                             : (real)fma(a[i], b[i], c[i]);
     return r;
 }
 INLINE vec v_sqrt(vec x)

@@ -407,6 +407,11 @@ def test_choose_task(y: Any, task: str) -> None:
     assert tables.choose_task(tables.Table(np.zeros((len(y), 1)), y, "t")) == task
 
 
+def test_labels_of_images_are_classes_however_many() -> None:
+    table = tables.Table(np.zeros((30, 1)), np.arange(30), "t", labels_only=True)
+    assert tables.choose_task(table) == "classify"
+
+
 # CSV as people write it
 
 

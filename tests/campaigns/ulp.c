@@ -47,11 +47,11 @@ typedef struct {
     uint64_t hash, count;
 } result_t;
 
-#define RUN(f)                                             \
-    static void run_##f(const real *x, real *y, int n)     \
-    {                                                      \
-        for (int i = 0; i < n; i += LANES)                 \
-            v_store(y + i, v_##f(v_load(x + i)));          \
+#define RUN(f)                                         \
+    static void run_##f(const real *x, real *y, int n) \
+    {                                                  \
+        for (int i = 0; i < n; i += LANES)             \
+            v_store(y + i, v_##f(v_load(x + i)));      \
     }
 RUN(exp)
 RUN(log)
@@ -123,7 +123,8 @@ static double ulp_error(real y, truth_t truth)
     truth_t finite = y;
     if (y - y != 0)
         finite = TRUE_FUNCTION(copysign)(TRUE_FUNCTION(ldexp)(1, EXPONENT_BIAS + 1), (truth_t)y);
-    return (double)TRUE_FUNCTION(ldexp)(TRUE_FUNCTION(fabs)(finite - truth), MANTISSA_BITS + 1 - exponent);
+    return (double)TRUE_FUNCTION(ldexp)(TRUE_FUNCTION(fabs)(finite - truth),
+                                        MANTISSA_BITS + 1 - exponent);
 }
 
 static void check_block(const function_t *f, const real *x, int n, int hash_only, result_t *r)
@@ -243,12 +244,14 @@ static double time_16(const function_t *f)
 static int special_values(void)
 {
     const double inf = INFINITY, nan = NAN;
-    const double cases[][3] = {/* function, argument, value */
-        {0, inf, inf}, {0, -inf, 0}, {0, nan, nan}, {0, 0, 1}, {0, 1e5, inf}, {0, -1e5, 0},
-        {1, 0, -inf}, {1, -0.0, -inf}, {1, inf, inf}, {1, -inf, nan}, {1, -1, nan}, {1, nan, nan}, {1, 1, 0},
-        {2, inf, 1}, {2, -inf, -1}, {2, nan, nan}, {2, 0, 0}, {2, -0.0, -0.0}, {2, 1e-30, 1e-30},
-        {3, inf, 1}, {3, -inf, 0}, {3, nan, nan}, {3, 0, 0.5}, {3, -0.0, 0.5}, {3, -1e5, 0}, {3, 1e5, 1},
-        {4, 0, 0}, {4, nan, nan}, {4, 1e-30, 1e-30}};
+    const double cases[][3] = {
+        /* function, argument, value */
+        {0, inf, inf}, {0, -inf, 0},  {0, nan, nan},   {0, 0, 1},         {0, 1e5, inf},
+        {0, -1e5, 0},  {1, 0, -inf},  {1, -0.0, -inf}, {1, inf, inf},     {1, -inf, nan},
+        {1, -1, nan},  {1, nan, nan}, {1, 1, 0},       {2, inf, 1},       {2, -inf, -1},
+        {2, nan, nan}, {2, 0, 0},     {2, -0.0, -0.0}, {2, 1e-30, 1e-30}, {3, inf, 1},
+        {3, -inf, 0},  {3, nan, nan}, {3, 0, 0.5},     {3, -0.0, 0.5},    {3, -1e5, 0},
+        {3, 1e5, 1},   {4, 0, 0},     {4, nan, nan},   {4, 1e-30, 1e-30}};
     int wrong = 0;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const function_t *f = &functions[(int)cases[i][0]];
@@ -282,8 +285,8 @@ int main(int argc, char **argv)
         const function_t *f = &functions[i];
         const double clock = clock_ns(), ns = time_16(f);
         const result_t r = measure(f, stride, hash_only);
-        printf("%-10s %6.3f ULP at %-24.17g of %-10llu hash %016llx %6.2f ns", f->name, r.error, (double)r.where,
-               (unsigned long long)r.count, (unsigned long long)r.hash, ns);
+        printf("%-10s %6.3f ULP at %-24.17g of %-10llu hash %016llx %6.2f ns", f->name, r.error,
+               (double)r.where, (unsigned long long)r.count, (unsigned long long)r.hash, ns);
         printf(clock > 0 ? " %5.1f clocks\n" : "\n", ns / clock);
         fflush(stdout);
         bad += !(r.error <= LARGEST_ERROR);
