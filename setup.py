@@ -76,7 +76,30 @@ extensions = [
     for module in modules
 ]
 
+commands = {}
+if windows:
+    # setuptools calls cl, which has no vector extensions: put clang-cl (or CC) in its place.
+    from setuptools.command.build_clib import build_clib
+    from setuptools.command.build_ext import build_ext
+
+    def use_clang(compiler):
+        compiler.initialize()
+        compiler.cc = os.environ.get("CC", "clang-cl")
+
+    class BuildClib(build_clib):
+        def build_libraries(self, libraries):
+            use_clang(self.compiler)
+            super().build_libraries(libraries)
+
+    class BuildExt(build_ext):
+        def build_extensions(self):
+            use_clang(self.compiler)
+            super().build_extensions()
+
+    commands = {"build_clib": BuildClib, "build_ext": BuildExt}
+
 setup(
+    cmdclass=commands,
     ext_modules=cythonize(
         extensions,
         compiler_directives={"boundscheck": debug},

@@ -277,13 +277,6 @@ def _save(net: Network, path: str) -> None:
 # cbackprop predict, evaluate, certify, info
 
 
-def _load(path: str) -> Network:
-    try:
-        return cbackprop.load(path)
-    except cbackprop.ModelFileError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
 def _held_out(arguments: argparse.Namespace, net: Network, need_target: bool) -> list[Any]:
     """X and y of DATA, the held-out part if it has one, with the width the model wants."""
     task = "regress" if _is_regression(net) else "classify"
@@ -306,7 +299,7 @@ def _is_regression(net: Network) -> bool:
 
 def run_predict(arguments: argparse.Namespace) -> int:
     """Write the labels, or real outputs, of DATA."""
-    net = _load(arguments.model)
+    net = cbackprop.load(arguments.model)
     X, _ = _held_out(arguments, net, need_target=False)
     rows: Iterable[list[str]]
     if arguments.probabilities:
@@ -349,7 +342,7 @@ def _cell(label: object) -> str:
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
     """Print cost and score of a model on DATA."""
-    net = _load(arguments.model)
+    net = cbackprop.load(arguments.model)
     for name, value in net.evaluate(*_held_out(arguments, net, need_target=True)).items():
         print(f"{name}: {value:.6g}")
     return 0
@@ -357,7 +350,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
 
 def run_certify(arguments: argparse.Namespace) -> int:
     """Print the certificate of a model on the first rows of DATA."""
-    net = _load(arguments.model)
+    net = cbackprop.load(arguments.model)
     X, y = _held_out(arguments, net, need_target=True)
     if arguments.rows < 1:
         raise ValueError(f"--rows {arguments.rows}: expected 1 or more")
@@ -368,7 +361,7 @@ def run_certify(arguments: argparse.Namespace) -> int:
 
 def run_info(arguments: argparse.Namespace) -> int:
     """Print what a model file holds."""
-    net = _load(arguments.model)
+    net = cbackprop.load(arguments.model)
     print(net.summary())
     print(f"{net.steps:,} mini-batches trained")
     if net.classes is not None:

@@ -1,0 +1,538 @@
+"""Model files: round trips to the bit, and ModelFileError for everything else."""
+
+import copy
+import hashlib
+import json
+import os
+import pickle
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from cbackprop import ModelFileError, Network, load
+from cbackprop.io import model_file
+
+RNG = np.random.default_rng(2)
+X = RNG.normal(size=(23, 4)).astype(np.float32)
+LABELS = np.arange(23) % 3
+WORDS = np.array(["ape", "bee", "猫"])
+
+
+def trained(sizes=(4, 6, 3), y=LABELS, epochs=3, **changes):
+    net = Network(list(sizes), **{"rng": 5, **changes})
+    net.train(X, y, epochs=epochs, batch_size=5, learning_rate=0.5)
+    return net
+
+
+NETWORKS = {
+    "untrained": lambda: Network([4, 6, 3], rng=1),
+    "no hidden layer": lambda: Network([4, 3], rng=1, init="book"),
+    "float64": lambda: trained(dtype="float64", output="softmax"),
+    "float32": lambda: trained(activation=["relu", "tanh"], sizes=(4, 7, 5, 3)),
+    "text": lambda: trained(y=WORDS[LABELS], output="softmax"),
+    "given classes": lambda: Network([4, 2, 3], classes=[30, 10, 20], rng=0),
+    "large integers": lambda: trained(y=LABELS + 2**53 + 1, output="softmax"),
+    "bool": lambda: trained(sizes=(4, 1), y=LABELS > 0, cost="cross_entropy"),
+    "bytes": lambda: trained(y=WORDS[:2].astype("S")[LABELS % 2], sizes=(4, 2)),
+    "big-endian": lambda: trained(y=(LABELS + 7).astype(">i8")),
+    "scaled": lambda: trained(input_scale=[0.1, 2.0, 3.0, 1 / 3], input_shift=0.7),
+    "shifted": lambda: trained(input_shift=np.linspace(-1, 1, 4), dtype="float64"),
+    "real targets": lambda: trained(y=X[:, :3], output="identity"),
+    "wide": lambda: Network([33, 17, 16, 1], rng=np.random.default_rng(3)),
+}
+
+
+def everything(net):
+    """All that the file must keep."""
+    here = net._position
+    classes = None if net.classes is None else (net.classes.tolist(), net.classes.dtype.str)
+    return (
+        [(x.dtype, x.shape, x.tobytes()) for x in net.weights + net.biases],
+        net.sizes,
+        net.activations,
+        net.cost,
+        net.init,
+        net.dtype,
+        classes,
+        np.asarray(net.input_scale).tobytes(),
+        np.asarray(net.input_shift).tobytes(),
+        net._key,
+        net.history,
+        net.steps,
+        (here.epoch, here.batch, here.shape, here.cost_sum, here.score_sums.tolist()),
+    )
+
+
+def through_file(net, folder):
+    net.save(folder / "net.any suffix")
+    return load(folder / "net.any suffix")
+
+
+WAYS = {
+    "file": through_file,
+    "text path": lambda net, folder: (net.save(str(folder / "n")), load(str(folder / "n")))[1],
+    "pickle": lambda net, folder: pickle.loads(pickle.dumps(net)),
+    "pickle 2": lambda net, folder: pickle.loads(pickle.dumps(net, protocol=2)),
+    "copy": lambda net, folder: copy.copy(net),
+    "deepcopy": lambda net, folder: copy.deepcopy(net),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_round_trip(name, way, tmp_path):
+    net = NETWORKS[name]()
+    before = everything(net)
+    again = WAYS[way](net, tmp_path)
+    assert again is not net
+    assert everything(again) == before == everything(net)
+    x = RNG.normal(size=(9, net.sizes[0]))
+    assert again.predict(x).tobytes() == net.predict(x).tobytes()
+    assert (again.classify(x) == net.classify(x)).all()
+    # a network of its own
+    again.biases = [b + 1 for b in again.biases]
+    assert everything(net) == before
+
+
+@pytest.mark.parametrize("name", ["scaled", "text", "untrained"])
+def test_reset_after_loading(name, tmp_path):
+    net = NETWORKS[name]()
+    again = through_file(net, tmp_path)
+    net.reset()
+    again.reset()
+    assert everything(again) == everything(net)
+    assert net.steps == 0
+
+
+def test_same_network_same_bytes(tmp_path):
+    net = trained()
+    one = model_file.dumps(net)
+    assert model_file.dumps(load_bytes(one)) == one
+
+
+def test_history_that_is_not_finite(tmp_path):
+    net = Network([1, 1], output="identity", dtype="float64", rng=0)
+    net.weights = [np.array([[1e200]])]
+    net.train(np.ones((2, 1)), np.zeros(2), learning_rate=1e-300)
+    assert np.isinf(net.history.cost).all()  # the cost overflows, the weights do not
+    assert everything(through_file(net, tmp_path)) == everything(net)
+
+
+def load_bytes(data):
+    return model_file.loads(data)
+
+
+# ---- the layout of safetensors ----------------------------------------------------------
+
+
+def parse(data):
+    """Header and payload, as the safetensors format has them."""
+    (length,) = struct.unpack("<Q", data[:8])
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+@pytest.mark.parametrize("name", ["float64", "float32", "scaled", "text"])
+def test_is_a_safetensors_file(name, tmp_path):
+    net = NETWORKS[name]()
+    net.save(tmp_path / "n")
+    data = (tmp_path / "n").read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    assert length % 8 == 0 and data[8:9] == b"{"
+    header, payload = parse(data)
+    metadata = header.pop("__metadata__")
+    assert all(isinstance(text, str) for text in metadata.values())
+    at, tensors = 0, {}
+    for key, entry in header.items():
+        assert set(entry) == {"dtype", "shape", "data_offsets"}
+        start, stop = entry["data_offsets"]
+        assert start == at
+        at = stop
+        dtype = {"F32": "<f4", "F64": "<f8"}[entry["dtype"]]
+        tensors[key] = np.frombuffer(payload[start:stop], dtype).reshape(entry["shape"])
+    assert at == len(payload)
+    for l, (w, b) in enumerate(zip(net.weights, net.biases, strict=True), start=1):
+        assert tensors.pop(f"w{l}").tobytes() == w.tobytes()
+        assert tensors.pop(f"b{l}").tobytes() == b.tobytes()
+    for key, value in tensors.items():
+        assert (getattr(net, key) == value).all()
+
+
+# ---- damage -----------------------------------------------------------------------------
+
+SMALL = model_file.dumps(Network([1, 1], rng=1))
+
+
+def test_every_truncation():
+    assert load_bytes(SMALL)
+    for n in range(len(SMALL)):
+        with pytest.raises(ModelFileError):
+            load_bytes(SMALL[:n])
+
+
+def test_every_bit():
+    for i in range(len(SMALL)):
+        for bit in range(8):
+            damaged = bytearray(SMALL)
+            damaged[i] ^= 1 << bit
+            with pytest.raises(ModelFileError):
+                load_bytes(bytes(damaged))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\0" * 8, b"\0" * 7, b"\xff" * 4000, b"PK\3\4" * 99, b"\x80\x04." * 9, b"{}" * 40],
+    ids=range(7),
+)
+def test_other_files(data, tmp_path):
+    (tmp_path / "f").write_bytes(data)
+    with pytest.raises(ModelFileError, match="^model file: "):
+        load(tmp_path / "f")
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "none")
+
+
+@pytest.mark.parametrize("length", [2**63, 2**64 - 1, 2**40, 2**26, len(SMALL)])
+def test_header_length_bomb_takes_no_memory(length):
+    data = struct.pack("<Q", length) + SMALL[8:]
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError, match=rf"header of {length} bytes"):
+            load_bytes(data)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+# ---- hostile headers, with a right digest ---------------------------------------------------
+
+
+def seal(text, payload):
+    """A file of this header, which holds 64 zeros where the digest goes."""
+    text = text.encode() if isinstance(text, str) else text
+    data = struct.pack("<Q", len(text)) + text + payload
+    digest = hashlib.sha256(data).hexdigest().encode()
+    return data.replace(b"0" * 64, digest, 1)
+
+
+def rebuilt(data, change_header=lambda header: None, change_about=lambda about: None, tail=b""):
+    """The file after changes to header and description, sealed again."""
+    header, payload = parse(data)
+    header["__metadata__"]["sha256"] = "0" * 64
+    about = json.loads(header["__metadata__"]["network"])
+    change_about(about)
+    header["__metadata__"]["network"] = json.dumps(about)
+    change_header(header)
+    return seal(json.dumps(header), payload + tail)
+
+
+GOOD = model_file.dumps(trained(sizes=(4, 3), input_scale=[1.0, 2.0, 3.0, 4.0]))
+
+
+def test_rebuilding_unchanged_is_accepted():
+    assert everything(load_bytes(rebuilt(GOOD))) == everything(load_bytes(GOOD))
+    assert load_bytes(rebuilt(SMALL))
+
+
+def put(*path):
+    *path, value = path
+
+    def change(tree):
+        for key in path[:-1]:
+            tree = tree[key]
+        tree[path[-1]] = value
+
+    return change
+
+
+def drop(*path):
+    def change(tree):
+        for key in path[:-1]:
+            tree = tree[key]
+        del tree[path[-1]]
+
+    return change
+
+
+def swap_names(header):
+    header["w1"], header["b1"] = header["b1"], header["w1"]
+
+
+HEADERS = {
+    "no metadata": drop("__metadata__"),
+    "metadata list": put("__metadata__", []),
+    "other format": put("__metadata__", "format", "pt"),
+    "later version": put("__metadata__", "version", "2"),
+    "version number": put("__metadata__", "version", 1),
+    "no version": drop("__metadata__", "version"),
+    "network object": put("__metadata__", "network", {}),
+    "network not JSON": put("__metadata__", "network", "{"),
+    "network list": put("__metadata__", "network", "[]"),
+    "network empty": put("__metadata__", "network", "{}"),
+    "network NaN": put("__metadata__", "network", '{"sizes": NaN}'),
+    "network twice": put("__metadata__", "network", '{"sizes": [1, 1], "sizes": [1, 1]}'),
+    "no digest": drop("__metadata__", "sha256"),
+    "digest number": put("__metadata__", "sha256", 0),
+    "digest short": put("__metadata__", "sha256", "0" * 63),
+    "digest non-ASCII": put("__metadata__", "sha256", "é" * 64),
+    "digest elsewhere": put("__metadata__", "sha256", "f" * 64),
+    "tensor missing": drop("b1"),
+    "tensor extra": put("w2", {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}),
+    "tensor null": put("b1", None),
+    "tensor text": put("b1", "F32"),
+    "tensor list": put("b1", ["F32", [3], [48, 60]]),
+    "no dtype": drop("b1", "dtype"),
+    "wrong dtype": put("b1", "dtype", "F16"),
+    "other dtype": put("b1", "dtype", "F64"),
+    "dtype list": put("b1", "dtype", ["F32"]),
+    "dtype null": put("b1", "dtype", None),
+    "pickle dtype": put("b1", "dtype", "O"),
+    "negative shape": put("b1", "shape", [-3]),
+    "two negatives": put("b1", "shape", [-3, -1]),
+    "zero shape": put("b1", "shape", [0]),
+    "huge shape": put("b1", "shape", [2**62, 4]),
+    "bool shape": put("b1", "shape", [True, 3]),
+    "real shape": put("b1", "shape", [3.0]),
+    "text shape": put("b1", "shape", "3"),
+    "null shape": put("b1", "shape", None),
+    "transposed": put("w1", "shape", [4, 3]),
+    "flat": put("w1", "shape", [12]),
+    "overlap": put("b1", "data_offsets", [44, 56]),
+    "same place": put("b1", "data_offsets", [0, 12]),
+    "hole": put("b1", "data_offsets", [52, 64]),
+    "too long": put("b1", "data_offsets", [48, 64]),
+    "too short": put("b1", "data_offsets", [48, 56]),
+    "backwards": put("b1", "data_offsets", [60, 48]),
+    "negative offset": put("w1", "data_offsets", [-48, 0]),
+    "beyond": put("input_scale", "data_offsets", [2**40, 2**40 + 32]),
+    "one offset": put("b1", "data_offsets", [48]),
+    "three offsets": put("b1", "data_offsets", [48, 60, 60]),
+    "real offsets": put("b1", "data_offsets", [48.0, 60.0]),
+    "real first offset": put("w1", "data_offsets", [0.0, 48]),
+    "text offsets": put("b1", "data_offsets", "ab"),
+    "infinite offset": put("b1", "data_offsets", [48, float("inf")]),
+    "names exchanged": swap_names,
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_hostile_header(name):
+    with pytest.raises(ModelFileError, match="^model file: "):
+        load_bytes(rebuilt(GOOD, HEADERS[name]))
+
+
+@pytest.mark.parametrize("shape", [{}, "", [1, [1]], [1.0]])
+def test_shape_that_is_no_list_of_integers(shape):
+    with pytest.raises(ModelFileError, match="^model file: "):
+        load_bytes(rebuilt(SMALL, put("b1", "shape", shape)))
+
+
+HISTORY = {"score_name": "accuracy", "cost": [1.0]}
+DESCRIPTIONS = {
+    **{f"no {key}": drop(key) for key in model_file._describe(Network([1, 1]))},
+    "no input_scale": drop("input_scale"),
+    "sizes number": put("sizes", 4),
+    "sizes text": put("sizes", "43"),
+    "sizes longer": put("sizes", [4, 3, 3]),
+    "sizes other": put("sizes", [3, 4]),
+    "sizes huge": put("sizes", [2**31 - 1, 2**31 - 1]),
+    "sizes real": put("sizes", [4.0, 3.0]),
+    "sizes null": put("sizes", None),
+    "unknown activation": put("activations", ["__import__('os')"]),
+    "no activation": put("activations", []),
+    "two activations": put("activations", ["relu", "sigmoid"]),
+    "activation list": put("activations", [["relu"]]),
+    "activations null": put("activations", None),
+    "unknown cost": put("cost", "cost"),
+    "illegal pair": put("cost", "cost", "log") if False else put("activations", ["softMax"]),
+    "cost list": put("cost", []),
+    "unknown init": put("init", "os.system"),
+    "init dict": put("init", {}),
+    "unknown dtype": put("dtype", "float16"),
+    "object dtype": put("dtype", "O"),
+    "bad dtype": put("dtype", "f4,f4("),
+    "dtype dict": put("dtype", {"a": 1}),
+    "scale text": put("input_scale", "2"),
+    "scale infinite": put("input_shift", float("1e308") * 10),
+    "scale list": put("input_shift", [1.0, 2.0]),
+    "key negative": put("key", -1),
+    "key large": put("key", 2**64),
+    "key real": put("key", 1.0),
+    "key bool": put("key", True),
+    "epoch negative": put("epoch", -1),
+    "epoch real": put("epoch", 1.0),
+    "steps text": put("steps", "1"),
+    "batch large": put("batch", 2**62),
+    "shape one": put("shape", [1]),
+    "shape text": put("shape", "ab"),
+    "shape null": put("shape", None),
+    "cost_sum null": put("cost_sum", None),
+    "cost_sum text": put("cost_sum", "much"),
+    "score_sums short": put("score_sums", [0.0]),
+    "score_sums deep": put("score_sums", [[0.0] * 3]),
+    "score_sums text": put("score_sums", ["a", "b", "c"]),
+    "classes short": put("classes", ["<i8", 0]),
+    "classes long": put("classes", ["<i8", 0, 1, 2, 3]),
+    "classes same": put("classes", ["<i8", 0, 0, 0]),
+    "classes empty": put("classes", []),
+    "classes objects": put("classes", ["O", 0, 1, 2]),
+    "classes records": put("classes", ["i4,i4", 0, 1, 2]),
+    "classes no dtype": put("classes", ["nonsense", 0, 1, 2]),
+    "classes bad dtype": put("classes", ["(2,i4", 0, 1, 2]),
+    "classes overflow": put("classes", ["|u1", 0, 1, 256]),
+    "classes deep": put("classes", ["<i8", [0], [1], [2]]),
+    "classes dict": put("classes", {"a": 1}),
+    "given classes short": put("given_classes", ["<i8", 0]),
+    "history null": put("history", None),
+    "history list": put("history", []),
+    "history other": put("history", {"unknown": []}),
+    "history number": put("history", {**HISTORY, "cost": 5}),
+    "history text": put("history", {**HISTORY, "cost": "abc"}),
+    "history words": put("history", {**HISTORY, "cost": ["a", "b"]}),
+    "history name": put("history", {**HISTORY, "score_name": 5}),
+}
+
+
+@pytest.mark.parametrize("name", DESCRIPTIONS)
+def test_hostile_description(name):
+    with pytest.raises(ModelFileError, match="^model file: "):
+        load_bytes(rebuilt(GOOD, change_about=DESCRIPTIONS[name]))
+
+
+def test_illegal_pair_of_functions():
+    def change(about):
+        about["activations"], about["cost"] = ["identity"], "cross_entropy"
+
+    with pytest.raises(ModelFileError, match="cross_entropy"):
+        load_bytes(rebuilt(GOOD, change_about=change))
+
+
+def test_weights_that_are_not_finite():
+    header, payload = parse(GOOD)
+    header["__metadata__"]["sha256"] = "0" * 64
+    for value in (np.nan, np.inf):
+        hostile = np.float32(value).tobytes() + payload[4:]
+        with pytest.raises(ModelFileError, match=r"weights\[0\]"):
+            load_bytes(seal(json.dumps(header), hostile))
+
+
+@pytest.mark.parametrize("tail", [b"\0", b"x" * 1000])
+def test_extra_bytes(tail):
+    with pytest.raises(ModelFileError, match=rf"{len(tail)} bytes after the last tensor"):
+        load_bytes(rebuilt(GOOD, tail=tail))
+
+
+def test_names_twice():
+    header, payload = parse(GOOD)
+    header["__metadata__"]["sha256"] = "0" * 64
+    text = json.dumps(header)
+    for name in ("b1", "__metadata__", "dtype"):
+        key = f'"{name}": '
+        at = text.index(key) + len(key)
+        value = json.JSONDecoder().raw_decode(text[at:])[0]
+        twice = text[: at - len(key)] + key + json.dumps(value) + ", " + text[at - len(key) :]
+        with pytest.raises(ModelFileError, match="twice"):
+            load_bytes(seal(twice, payload))
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_constants_that_are_not_json(constant):
+    header, payload = parse(GOOD)
+    header["__metadata__"]["sha256"] = "0" * 64
+    text = json.dumps(header).replace('"shape": [3]', f'"shape": [{constant}]')
+    with pytest.raises(ModelFileError, match=constant):
+        load_bytes(seal(text, payload))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"a":' * 100_000, "1" * 5000, "\ufeff{}", b"\xff\xfe{}", b"{\xc3}", "3", '"a"'],
+    ids=range(8),
+)
+def test_header_that_is_no_object(text):
+    with pytest.raises(ModelFileError, match="^model file: "):
+        load_bytes(seal(text, b""))
+
+
+def test_label_length_bomb_takes_no_memory():
+    hostile = rebuilt(GOOD, change_about=put("classes", ["<U1000000", "a", "b", "c"]))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError):
+            load_bytes(hostile)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_damaged_pickle():
+    class Loader(pickle.Unpickler):
+        pass
+
+    data = pickle.dumps(trained())
+    at = data.index(b'"w1"')
+    with pytest.raises(ModelFileError):
+        pickle.loads(data[:at] + b'"v1"' + data[at + 4 :])
+
+
+# ---- writing --------------------------------------------------------------------------------
+
+
+def test_save_to_a_missing_folder(tmp_path):
+    with pytest.raises(OSError, match="none"):
+        trained().save(tmp_path / "none" / "net")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_save_over_a_folder(tmp_path):
+    (tmp_path / "net").mkdir()
+    with pytest.raises(OSError, match="net"):
+        trained().save(tmp_path / "net")
+    assert [p.name for p in tmp_path.iterdir()] == ["net"]
+
+
+@pytest.mark.parametrize("broken", ["fsync", "replace", "chmod"])
+def test_failed_save_leaves_the_old_file(broken, tmp_path, monkeypatch):
+    path = tmp_path / "net"
+    trained().save(path)
+    before = path.read_bytes()
+
+    def fails(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, broken, fails)
+    with pytest.raises(OSError, match="No space left"):
+        trained(epochs=1).save(path)
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["net"]
+
+
+def test_save_over_an_old_file(tmp_path):
+    path = tmp_path / "net"
+    Network([2, 2], rng=0).save(path)
+    net = trained()
+    net.save(path)
+    assert everything(load(path)) == everything(net)
+    assert [p.name for p in tmp_path.iterdir()] == ["net"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX permissions")
+def test_permissions_follow_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        trained().save(tmp_path / "net")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "net").stat().st_mode & 0o777 == 0o640
+
+
+def test_path_without_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    net = trained()
+    net.save("plain")
+    assert everything(load("plain")) == everything(net)
