@@ -246,7 +246,10 @@ cdef void survey_chunk(Survey *s, int thread, cb_team *team, cb_index begin) noe
     cdef cb_layer *output = &p.layer[p.L]
     cdef cb_rows x = s.x[0], y
     cdef int threads = cb_team_size(team)
-    first, last = part(m, threads, thread), part(m, threads, thread + 1)
+    # A thread keeps its rows of the workspace in a short last chunk too: another may still
+    # be at the chunk before.
+    first, last = (min(m, part(s.chunk, threads, thread)),
+                   min(m, part(s.chunk, threads, thread + 1)))
     x.data = <const char *>x.data + begin * x.row_stride
     if s.y != NULL:
         y = s.y[0]

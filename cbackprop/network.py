@@ -272,9 +272,10 @@ class Network:
         array = check.features("X", X, self.sizes[0], self.dtype, some=some)
         return array, _engine.Rows(array, True, *self._transform)
 
-    def _targets(self, y: Any, m: int) -> check.Target:
+    def _targets(self, y: Any, m: int, classes: Array | None = None) -> check.Target:
+        known = self.classes if classes is None else classes
         return check.targets(
-            y, m, self.sizes[-1], self.activations[-1], self.cost, self.classes, self.dtype
+            y, m, self.sizes[-1], self.activations[-1], self.cost, known, self.dtype
         )
 
     def _threads(self, n_threads: int | None, rows: int, passes: int) -> int:
@@ -368,7 +369,7 @@ class Network:
                 raise TypeError("validation_data: expected a pair (X, y)")
             checked = check.features("X", validation_data[0], self.sizes[0], self.dtype)
             check.refuse_nonfinite("X of validation_data", checked, self.dtype)
-            self._targets(validation_data[1], len(checked))
+            self._targets(validation_data[1], len(checked), target.classes)
         threads = self._threads(n_threads, min(len(array), batch_size), 6)
         call = _Call(
             array, rows, target, epochs, min(batch_size, len(array)), eta, l2, bool(shuffle),

@@ -85,3 +85,11 @@ def test_impossible_tables_are_refused_by_name():
         assert (
             f"CBACKPROP_ISA = '{foreign}' does not run on this CPU" in imported_with(foreign).stderr
         )
+
+
+def test_validation_data_may_lack_a_class():
+    X, labels = np.random.default_rng(0).random((12, 3)), np.array(["a", "b", "c"] * 4)
+    net = Network([3, 5, 3], output="softmax", rng=0)
+    history = net.train(X, labels, epochs=2, validation_data=(X[:2], labels[:2]))
+    assert history.validation_score[-1] == net.evaluate(X[:2], labels[:2])["accuracy"]
+    assert len(history.validation_cost) == 2

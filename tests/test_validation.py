@@ -248,7 +248,7 @@ BAD_Y = {
     "NaN": (ONE_HOT + [0, np.nan, 0], ValueError, r"y contains NaN at row 0, column 1"),
     "inf": (ONE_HOT + [0, 0, np.inf], ValueError, r"y contains infinity at row 0, column 2"),
     "too large": (
-        ONE_HOT * 1e300,
+        ONE_HOT.astype(np.float64) * 1e300,
         ValueError,
         r"y contains 1e\+300, too large for float32, at row 0, column 0",
     ),
