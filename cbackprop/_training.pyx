@@ -163,7 +163,7 @@ cdef void train_program(void *argument, int thread, cb_team *team) noexcept nogi
 def train(Engine engine not None, Rows x not None, Targets y not None, position, sums,
           Py_ssize_t epochs, Py_ssize_t batch_size, double learning_rate, double l2,
           uint64_t key, bint shuffled, int score, int threads):
-    """Trains for `epochs` epochs after finishing a broken one.
+    """Trains for `epochs` epochs, the first of which may be the rest of a broken one.
 
     position: (epoch, batch, cost_sum) where to start; sums: score sums of the broken epoch,
     updated in place. Returns (status, position, steps, costs, scores, seconds, error);
@@ -175,11 +175,10 @@ def train(Engine engine not None, Rows x not None, Targets y not None, position,
     pending = []
     snapshot = numpy.empty(engine.n_bytes, numpy.uint8)
     index = numpy.empty(x.n, numpy.int64)
-    total = epochs + (position[1] > 0)
-    costs, scores, times = (numpy.zeros(total), numpy.zeros((total, width)), numpy.zeros(total))
+    costs, scores, times = (numpy.zeros(epochs), numpy.zeros((epochs, width)), numpy.zeros(epochs))
     cdef Job job = Job(w.p, &x.rows, y.rows(), y.labels, <int64_t *>address(index), x.n, m,
                        learning_rate, 1 - learning_rate * l2 / x.n, key, shuffled,
-                       position[0], position[1], total, 0, 0, position[2],
+                       position[0], position[1], epochs, 0, 0, position[2],
                        <double *>address(sums), <double *>address(costs),
                        <double *>address(scores), <double *>address(times),
                        RUNNING, RUNNING, 0, 1, 0, seconds(), engine.parameters,

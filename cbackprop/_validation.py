@@ -16,6 +16,8 @@ from cbackprop.activations import get as get_activation
 
 Array = NDArray[Any]
 
+MOST = 2**62  # of any count
+
 # enum cb_score
 ARGMAX, SUBSET, SQUARED_ERROR = 0, 1, 2
 
@@ -28,7 +30,7 @@ def integer(name: str, value: Any, least: int, most: int | None = None) -> int:
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} = {value!r}, expected {limits}")
     number = int(value)
-    if number < least or (most is not None and number > most):
+    if not least <= number <= (MOST if most is None else most):
         raise ValueError(f"{name} = {value!r}, expected {limits}")
     return number
 
@@ -38,9 +40,13 @@ def real(name: str, value: Any, least: float, *, open_end: bool = False) -> floa
     limits = f"a finite number {'>' if open_end else '>='} {least:g}"
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} = {value!r}, expected {limits}")
-    if not math.isfinite(value) or value < least or (open_end and value == least):
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number) or number < least or (open_end and number == least):
         raise ValueError(f"{name} = {value!r}, expected {limits}")
-    return float(value)
+    return number
 
 
 def layer_sizes(sizes: Any) -> tuple[int, ...]:
@@ -173,33 +179,34 @@ def targets(
     cost: costs.Cost,
     classes: Array | None,
     dtype: np.dtype[Any],
+    name: str = "y",
 ) -> Target:
     """Labels (m,), or targets (m, n_L) or (m,) for one output."""
-    array = _as_array("y", y)
+    array = _as_array(name, y)
     if array.ndim not in (1, 2):
         raise ValueError(
-            f"y has {array.ndim} dimensions, expected (samples,) or (samples, {n_out})"
+            f"{name} has {array.ndim} dimensions, expected (samples,) or (samples, {n_out})"
         )
     if len(array) != m:
-        raise ValueError(f"y has {len(array)} rows but X has {m}")
+        raise ValueError(f"{name} has {len(array)} rows but X has {m}")
     if array.ndim == 1 and _are_labels(array, n_out, output, classes):
-        index, classes = _label_indices(array, n_out, classes)
+        index, classes = _label_indices(name, array, n_out, classes)
         return Target(index, classes, ARGMAX if n_out > 1 else SUBSET)
     if array.ndim == 1:
         array = array[:, None]
     if array.shape[1] != n_out:
         remedy = "; labels have shape (samples,): y.ravel()" if array.shape[1] == 1 else ""
         raise ValueError(
-            f"y has {array.shape[1]} columns but the output layer has {n_out} neurons{remedy}"
+            f"{name} has {array.shape[1]} columns but the output layer has {n_out} neurons{remedy}"
         )
-    array = _numeric("y", array, dtype)
-    refuse_nonfinite("y", array, dtype)
+    array = _numeric(name, array, dtype)
+    refuse_nonfinite(name, array, dtype)
     low, high = cost.targets
     outside = (array < low) | (array > high)
     if outside.any():
         row, column = (int(i) for i in np.argwhere(outside)[0])
         raise ValueError(
-            f"y[{row}, {column}] = {array[row, column]}, but cost {cost.name!r} takes targets "
+            f"{name}[{row}, {column}] = {array[row, column]}, but cost {cost.name!r} takes targets "
             f"from {low:g} to {high:g}"
         )
     return Target(array, None, _score_of(array, cost))
@@ -224,11 +231,20 @@ def class_labels(classes: Any, n_out: int) -> Array:
     expected = max(n_out, 2)
     if labels.dtype.kind == "O":
         labels = _as_text("classes", labels)
+    if labels.dtype.kind not in "biuUS":
+        raise TypeError(f"classes has dtype {labels.dtype}, expected integers or text")
     if labels.ndim != 1 or len(labels) != expected:
         raise ValueError(f"classes has shape {labels.shape}, expected {expected} labels")
     if len(np.unique(labels)) != expected:
         raise ValueError(f"classes = {labels.tolist()!r}, expected distinct labels")
-    return labels
+    return _natural(labels)
+
+
+def _natural(labels: Array) -> Array:
+    # Native, and text no wider than its longest label, so that a file gives back the same dtype.
+    if labels.dtype.kind in "US":
+        return np.array(labels.tolist())
+    return labels.astype(labels.dtype.newbyteorder("="))
 
 
 def _as_text(name: str, labels: Array) -> Array:
@@ -240,20 +256,23 @@ def _as_text(name: str, labels: Array) -> Array:
     raise TypeError(f"{name} holds Python objects, expected labels that are all integers or text")
 
 
-def _label_indices(y: Array, n_out: int, classes: Array | None) -> tuple[Array, Array]:
+def _label_indices(name: str, y: Array, n_out: int, classes: Array | None) -> tuple[Array, Array]:
     """int32 index of each label, and the label of each index."""
     if y.dtype.kind == "O":
-        y = _as_text("y", y)
+        y = _as_text(name, y)
     if y.dtype.kind == "f":
-        if not (np.isfinite(y).all() and (y == np.rint(y)).all()):
+        refuse_nonfinite(name, y[:, None], y.dtype)
+        wrong = (np.abs(y) >= 2**53) | (y != np.rint(y))
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
             raise ValueError(
-                f"y has one column of real numbers but the output layer has {n_out} neurons; "
-                "expected class labels, or targets of that many columns"
+                f"{name}[{row}] = {y[row]}, expected class labels (whole numbers or text), or "
+                f"targets of shape (samples, {n_out}): the output layer has {n_out} neurons"
             )
         y = y.astype(np.int64)
     if y.dtype.kind not in "biuUS":
         raise TypeError(
-            f"y has dtype {y.dtype}, expected labels (integers or text) or real numbers"
+            f"{name} has dtype {y.dtype}, expected labels (integers or text) or real numbers"
         )
     count = max(n_out, 2)
     if (
@@ -263,39 +282,45 @@ def _label_indices(y: Array, n_out: int, classes: Array | None) -> tuple[Array, 
     ):
         return y.astype(np.int32), np.arange(count)
     if classes is None:
-        classes = np.unique(y)
+        classes = _natural(np.unique(y))
         if len(classes) != count:
-            _refuse_labels(y, classes, count)
-    return _index_in(y, classes), classes
+            _refuse_labels(name, y, classes, count)
+    return _index_in(name, y, classes), classes
 
 
-def _refuse_labels(y: Array, found: Array, count: int) -> None:
+def _refuse_labels(name: str, y: Array, found: Array, count: int) -> None:
     if y.dtype.kind in "iu":
         row = int(np.flatnonzero((y < 0) | (y >= count))[0])
         raise ValueError(
-            f"y[{row}] = {y[row]}, expected 0..{count - 1}, or {count} distinct labels "
+            f"{name}[{row}] = {y[row]}, expected 0..{count - 1}, or {count} distinct labels "
             f"(there are {len(found)}), or classes= in Network"
         )
     raise ValueError(
-        f"y has {len(found)} distinct labels, expected {count}, one an output (two for one "
+        f"{name} has {len(found)} distinct labels, expected {count}, one an output (two for one "
         "output); or give classes= to Network"
     )
 
 
-def _index_in(y: Array, classes: Array) -> Array:
+def _index_in(name: str, y: Array, classes: Array) -> Array:
     if (y.dtype.kind in "US") != (classes.dtype.kind in "US"):
-        raise ValueError(f"y[0] = {y[0].item()!r} is not one of the classes {classes.tolist()!r}")
+        raise ValueError(
+            f"{name}[0] = {y[0].item()!r} is not one of the classes {classes.tolist()!r}"
+        )
     order = np.argsort(classes)
     place = np.minimum(np.searchsorted(classes[order], y), len(classes) - 1)
     wrong = classes[order][place] != y
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         label = y[row].item()
-        raise ValueError(f"y[{row}] = {label!r} is not one of the classes {classes.tolist()!r}")
+        raise ValueError(
+            f"{name}[{row}] = {label!r} is not one of the classes {classes.tolist()!r}"
+        )
     return order[place].astype(np.int32)
 
 
-def network_arrays(name: str, values: Any, shapes: list[tuple[int, ...]]) -> list[Array]:
+def network_arrays(
+    name: str, values: Any, shapes: list[tuple[int, ...]], dtype: np.dtype[Any]
+) -> list[Array]:
     """A list of arrays for weights or biases, each of its layer's shape, finite."""
     if isinstance(values, np.ndarray) or not isinstance(values, Sequence):
         raise TypeError(
@@ -308,7 +333,9 @@ def network_arrays(name: str, values: Any, shapes: list[tuple[int, ...]]) -> lis
         array = _numeric(f"{name}[{i}]", _as_array(f"{name}[{i}]", value), np.dtype(np.float64))
         if array.shape != shape:
             raise ValueError(f"{name}[{i}] has shape {array.shape}, expected {shape}")
+        with np.errstate(over="ignore"):
+            array = array.astype(dtype)
         if not np.isfinite(array).all():
-            raise ValueError(f"{name}[{i}] contains values that are not finite")
+            raise ValueError(f"{name}[{i}] contains values that are not finite in {dtype}")
         arrays.append(array)
     return arrays

@@ -226,7 +226,7 @@ class Network:
     @weights.setter
     def weights(self, values: Sequence[Array]) -> None:
         shapes: list[tuple[int, ...]] = [(b, a) for a, b in itertools.pairwise(self.sizes)]
-        arrays = check.network_arrays("weights", values, shapes)
+        arrays = check.network_arrays("weights", values, shapes, self.dtype)
         with self._exclusive():
             self._assign(arrays, self.biases)
 
@@ -237,7 +237,7 @@ class Network:
 
     @biases.setter
     def biases(self, values: Sequence[Array]) -> None:
-        arrays = check.network_arrays("biases", values, [(n,) for n in self.sizes[1:]])
+        arrays = check.network_arrays("biases", values, [(n,) for n in self.sizes[1:]], self.dtype)
         with self._exclusive():
             self._assign(self.weights, arrays)
 
@@ -256,8 +256,8 @@ class Network:
         if b is not None:
             biases[layer] = b
         shapes: list[tuple[int, ...]] = [(b, a) for a, b in itertools.pairwise(self.sizes)]
-        weights = check.network_arrays("weights", weights, shapes)
-        biases = check.network_arrays("biases", biases, [(n,) for n in self.sizes[1:]])
+        weights = check.network_arrays("weights", weights, shapes, self.dtype)
+        biases = check.network_arrays("biases", biases, [(n,) for n in self.sizes[1:]], self.dtype)
         with self._exclusive():
             self._assign(weights, biases)
 
@@ -272,10 +272,12 @@ class Network:
         array = check.features("X", X, self.sizes[0], self.dtype, some=some)
         return array, _engine.Rows(array, True, *self._transform)
 
-    def _targets(self, y: Any, m: int, classes: Array | None = None) -> check.Target:
+    def _targets(
+        self, y: Any, m: int, classes: Array | None = None, name: str = "y"
+    ) -> check.Target:
         known = self.classes if classes is None else classes
         return check.targets(
-            y, m, self.sizes[-1], self.activations[-1], self.cost, known, self.dtype
+            y, m, self.sizes[-1], self.activations[-1], self.cost, known, self.dtype, name
         )
 
     def _threads(self, n_threads: int | None, rows: int, passes: int) -> int:
@@ -367,9 +369,11 @@ class Network:
         if validation_data is not None:
             if not (isinstance(validation_data, Sequence) and len(validation_data) == 2):
                 raise TypeError("validation_data: expected a pair (X, y)")
-            checked = check.features("X", validation_data[0], self.sizes[0], self.dtype)
+            checked = check.features(
+                "X of validation_data", validation_data[0], self.sizes[0], self.dtype
+            )
             check.refuse_nonfinite("X of validation_data", checked, self.dtype)
-            self._targets(validation_data[1], len(checked), target.classes)
+            self._targets(validation_data[1], len(checked), target.classes, "y of validation_data")
         threads = self._threads(n_threads, min(len(array), batch_size), 6)
         call = _Call(
             array, rows, target, epochs, min(batch_size, len(array)), eta, l2, bool(shuffle),
@@ -380,44 +384,44 @@ class Network:
 
     def _run(self, call: "_Call") -> History:
         """Whole epochs in one call of the core where nobody asked for something between."""
-        before = self.classes
+        before, here = self.classes, self._position
+        shape = (len(call.X), call.batch_size)
+        # Of other rows or mini-batches, a broken epoch cannot be finished: a new one begins.
+        broken = here.batch if here.shape == shape else 0
+        if broken:
+            check.refuse_nonfinite("X", call.X, self.dtype)  # the core sees only its rest
         if call.target.classes is not None:
             self.classes = call.target.classes
-        here = self._position
-        if here.shape != (len(call.X), call.batch_size):
-            here.batch = 0  # other data: the broken epoch cannot be finished
-        here.shape = (len(call.X), call.batch_size)
         score = _Score(call.target)
         history = History(score.name)
-        one_by_one = call.validation is not None or call.progress is not None
+        width = self.sizes[-1] if call.target.score == check.SQUARED_ERROR else 1
         targets = _engine.Targets(call.target.array)
-        while len(history) < call.epochs:
-            width = self.sizes[-1] if call.target.score == check.SQUARED_ERROR else 1
+        batches = -(-len(call.X) // call.batch_size)
+        epochs = call.epochs + (broken > 0)
+        one_by_one = call.validation is not None or call.progress is not None
+        while len(history) < epochs:
+            sums = here.score_sums.copy()
             status, position, steps, cost, scores, seconds, error = _training.train(
-                self._engine, call.rows, targets, (here.epoch, here.batch, here.cost_sum),
-                here.score_sums[:width], 1 if one_by_one else call.epochs - len(history),
+                self._engine, call.rows, targets, (here.epoch, broken, here.cost_sum),
+                sums[:width], 1 if one_by_one else epochs - len(history),
                 call.batch_size, call.eta, call.l2, self._key, call.shuffle,
                 call.target.score, call.threads,
             )  # fmt: skip
-            if status in ("complete", "interrupted"):
+            if status == "bad input":
+                self.classes = before
+                check.refuse_nonfinite("X", call.X, self.dtype)
+                self._refuse_scaled(call.X)
+            if status != "diverged":
                 here.epoch, here.batch, here.cost_sum = position
-                here.steps += steps
-            elif status == "diverged":
+                here.score_sums, here.shape, here.steps = sums, shape, here.steps + steps
+            elif len(cost):  # whole epochs were done; a broken one that diverged stays as it was
                 here.epoch, here.batch = position[0], 0
-                here.steps += len(cost) * -(-len(call.X) // call.batch_size)
+                here.steps += len(cost) * batches - broken
+            broken = 0
             done = History(
                 score.name, cost.tolist(), [score.of(row) for row in scores],
                 learning_rate=[call.eta] * len(cost), seconds=seconds.tolist(),
             )  # fmt: skip
-            if status == "bad input":
-                if not self.history.cost:
-                    self.classes = before
-                check.refuse_nonfinite("X", call.X, self.dtype)
-                self._refuse_scaled(call.X)
-            if call.validation is not None and status == "complete":
-                result = self._evaluate(*call.validation, None)
-                done.validation_cost = [result["cost"]] * len(done)
-                done.validation_score = [result[score.name]] * len(done)
             history.extend(done)
             self.history.extend(done)
             if status == "interrupted":
@@ -429,6 +433,11 @@ class Network:
                     "the inputs to about 0 .. 1. The weights are those before that epoch",
                     here.epoch, history,
                 )  # fmt: skip
+            if call.validation is not None:
+                result = self._evaluate(*call.validation, None)
+                for curves in (history, self.history):
+                    curves.validation_cost.append(result["cost"])
+                    curves.validation_score.append(result[score.name])
             if call.progress is not None:
                 call.progress(history)
         return history

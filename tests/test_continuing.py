@@ -252,8 +252,9 @@ def test_other_data_after_a_break():
 def test_interruption_is_prompt():
     net = network()
     began = []
-    timer = threading.Timer(0.1, lambda: (began.append(time.perf_counter()),
-                                          _thread.interrupt_main()))
+    timer = threading.Timer(
+        0.1, lambda: (began.append(time.perf_counter()), _thread.interrupt_main())
+    )
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         timer.start()

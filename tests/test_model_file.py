@@ -304,6 +304,7 @@ HEADERS = {
     "flat": put("w1", "shape", [12]),
     "overlap": put("b1", "data_offsets", [44, 56]),
     "same place": put("b1", "data_offsets", [0, 12]),
+    "start moved": put("b1", "data_offsets", [44, 60]),
     "hole": put("b1", "data_offsets", [52, 64]),
     "too long": put("b1", "data_offsets", [48, 64]),
     "too short": put("b1", "data_offsets", [48, 56]),
@@ -451,7 +452,16 @@ def test_constants_that_are_not_json(constant):
 
 @pytest.mark.parametrize(
     "text",
-    ["[" * 100_000, '{"a":' * 100_000, "1" * 5000, "\ufeff{}", b"\xff\xfe{}", b"{\xc3}", "3", '"a"'],
+    [
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "1" * 5000,
+        "\ufeff{}",
+        b"\xff\xfe{}",
+        b"{\xc3}",
+        "3",
+        '"a"',
+    ],
     ids=range(8),
 )
 def test_header_that_is_no_object(text):

@@ -175,8 +175,9 @@ def test_bad_x(bad, use, fresh):
 @pytest.mark.parametrize("use", ["train", "evaluate", "gradients"])
 def test_no_rows(use):
     x, error, match = NO_ROWS
-    with refused(trained(), error, match) as _:
-        USES[use](trained(), x)
+    net = trained()
+    with refused(net, error, match):
+        USES[use](net, x)
 
 
 def test_predict_of_no_rows_is_empty():
@@ -490,9 +491,7 @@ def test_layouts_of_x(layout, scale, dtype):
     plain = np.array(odd, dtype=dtype, order="C")
     assert plain.flags.c_contiguous
     assert plain.shape == X.shape
-    results = [
-        uses(network(dtype=dtype, input_scale=scale), x, LABELS) for x in (odd, plain)
-    ]
+    results = [uses(network(dtype=dtype, input_scale=scale), x, LABELS) for x in (odd, plain)]
     assert results[0] == results[1]
 
 

@@ -14,6 +14,7 @@ in the package's tables.
 import contextlib
 import hashlib
 import json
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cbackprop import _validation as check
 from cbackprop import activations, costs, initializers
 from cbackprop.exceptions import ModelFileError
 from cbackprop.history import History
@@ -32,6 +34,7 @@ Array = NDArray[Any]
 VERSION = 1
 MOST_HEADER = 2**26
 NO_DIGEST = "0" * 64
+LABELS = {"U", "S", "|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8"}
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 
 
@@ -87,14 +90,34 @@ def _describe(net: Network) -> dict[str, Any]:
         "batch": here.batch,
         "steps": here.steps,
         "shape": list(here.shape),
-        "cost_sum": here.cost_sum,
-        "score_sums": here.score_sums.tolist(),
-        "history": net.history.to_dict(),
+        "cost_sum": _number(here.cost_sum),
+        "score_sums": [_number(x) for x in here.score_sums.tolist()],
+        "history": {
+            name: [_number(x) for x in curve] if isinstance(curve, list) else curve
+            for name, curve in net.history.to_dict().items()
+        },
     }
 
 
+def _number(x: float) -> float | str:
+    # JSON has no infinities.
+    return x if math.isfinite(x) else repr(x)
+
+
+def _float(x: Any) -> float:
+    if x in ("inf", "-inf", "nan") or type(x) in (int, float):
+        return float(x)
+    raise ModelFileError(f"model file: {x!r}, expected a number")
+
+
 def _labels(classes: Array | None) -> list[Any] | None:
-    return None if classes is None else [classes.dtype.str, *classes.tolist()]
+    """The dtype, then the labels; bytes as text of the same codes."""
+    if classes is None:
+        return None
+    if classes.dtype.kind in "US":
+        text = [c.decode("latin-1") if isinstance(c, bytes) else c for c in classes.tolist()]
+        return [classes.dtype.kind, *text]
+    return [classes.dtype.newbyteorder("<").str, *classes.tolist()]
 
 
 def write(path: str | os.PathLike[str], data: bytes) -> None:
@@ -193,6 +216,8 @@ def _tensors(entries: dict[str, Any], payload: memoryview) -> dict[str, Array]:
                 if type(n) is not int or not 0 < n < 2**31:
                     raise ValueError(f"shape {shape}")
                 count *= n
+            if type(shape) is not list or type(start) is not int or type(stop) is not int:
+                raise ValueError(f"shape {shape}, data_offsets {[start, stop]}")
             if start != at or stop != at + count * dtype.itemsize or stop > len(payload):
                 raise ValueError(f"data_offsets {[start, stop]}")
         except (KeyError, TypeError, ValueError) as error:
@@ -225,7 +250,7 @@ def restore(net: Network, data: bytes) -> None:
         _restore(net, about, tensors)
     except ModelFileError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ModelFileError(f"model file: {type(error).__name__}: {error}") from None
 
 
@@ -251,19 +276,19 @@ def _restore(net: Network, about: dict[str, Any], tensors: dict[str, Array]) -> 
         dtype=about["dtype"],
         input_scale=_value(about, tensors, "input_scale"),
         input_shift=_value(about, tensors, "input_shift"),
-        classes=_classes(about["given_classes"]),
+        classes=_classes(about["given_classes"], sizes[-1]),
         rng=0,
     )
     net.weights = [tensors[f"w{l}"] for l in range(1, len(sizes))]
     net.biases = [tensors[f"b{l}"] for l in range(1, len(sizes))]
     net.init = initializers.check(about["init"])
-    net.classes = _classes(about["classes"])
+    net.classes = _classes(about["classes"], sizes[-1])
     key = about["key"]
     if type(key) is not int or not 0 <= key < 2**64:
         raise ModelFileError(f"model file: key {key!r}")
     net._key = key
     net._position = _position(about)
-    net.history = History(**about["history"])
+    net.history = _history(about["history"])
 
 
 def _value(about: dict[str, Any], tensors: dict[str, Array], name: str) -> float | Array:
@@ -271,19 +296,37 @@ def _value(about: dict[str, Any], tensors: dict[str, Array], name: str) -> float
     return value
 
 
-def _classes(labels: list[Any] | None) -> Array | None:
+def _classes(labels: Any, n_out: int) -> Array | None:
     if labels is None:
         return None
-    dtype = np.dtype(str(labels[0]))
-    if dtype.kind not in "biuUS":
-        raise ModelFileError(f"model file: classes of dtype {dtype}")
-    if dtype.kind == "S":
-        return np.array([str(label).encode() for label in labels[1:]], dtype)
-    return np.array(labels[1:], dtype)
+    kind, values = labels[0], labels[1:]
+    if kind not in LABELS:
+        raise ModelFileError(f"model file: classes of dtype {kind!r}")
+    expected = {"U": str, "S": str, "|b1": bool}.get(kind, int)
+    if any(type(value) is not expected for value in values):
+        raise ModelFileError("model file: classes of another type than they say")
+    if kind == "S":
+        values = [value.encode("latin-1") for value in values]
+    array = np.array(values) if kind in "US" else np.array(values, np.dtype(kind).newbyteorder("="))
+    return check.class_labels(array, n_out)
+
+
+def _history(about: Any) -> History:
+    history = History()
+    if set(about) != set(vars(history)) or about["score_name"] not in ("accuracy", "r2"):
+        raise ModelFileError("model file: not a history")
+    for name, curve in about.items():
+        if name == "score_name":
+            history.score_name = curve
+        elif isinstance(curve, list):
+            setattr(history, name, [_float(x) for x in curve])
+        else:
+            raise ModelFileError(f"model file: {name} of the history is not a list")
+    return history
 
 
 def _position(about: dict[str, Any]) -> _Position:
-    sums = np.array(about["score_sums"], np.float64)
+    sums = np.array([_float(x) for x in about["score_sums"]])
     if sums.shape != (about["sizes"][-1],):
         raise ModelFileError(f"model file: score_sums of shape {sums.shape}")
     here = _Position(len(sums))
@@ -294,6 +337,6 @@ def _position(about: dict[str, Any]) -> _Position:
         setattr(here, name, value)
     rows, batch_size = (int(n) for n in about["shape"])
     here.shape = (rows, batch_size)
-    here.cost_sum = float(about["cost_sum"])
+    here.cost_sum = _float(about["cost_sum"])
     here.score_sums = sums
     return here

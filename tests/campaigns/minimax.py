@@ -65,8 +65,9 @@ def remez(f, weight, n, low, high):
     points = chebyshev_points(low, high, n)
     for _ in range(12):
         p = solve_exchange(f, weight, n, points)
-        best = alternating_extrema(lambda x, p=p: weight(x) * (f(x) - mp.polyval(p[::-1], x)),
-                                   low, high, n + 1)
+        best = alternating_extrema(
+            lambda x, p=p: weight(x) * (f(x) - mp.polyval(p[::-1], x)), low, high, n + 1
+        )
         sizes = [abs(e) for _, e in best]
         if len(best) < n + 1 or max(sizes) < min(sizes) * mp.mpf("1.001"):
             break
@@ -117,10 +118,17 @@ def report(bits, exp_terms, log_terms):
     precision, bias, suffix = FORMATS[bits]
     ln2 = mp.log(2)
     limit = ln2 / 2 * mp.mpf("1.001")
-    exp_coefficients, exp_error = fit(exp_quotient, lambda r: abs(r) + limit / 8, exp_terms,
-                                      -limit, limit, precision)
-    log_coefficients, log_error = fit(log_quotient, lambda z: z + mp.mpf("0.001"), log_terms,
-                                      mp.mpf(0), mp.mpf("0.0401"), precision)
+    exp_coefficients, exp_error = fit(
+        exp_quotient, lambda r: abs(r) + limit / 8, exp_terms, -limit, limit, precision
+    )
+    log_coefficients, log_error = fit(
+        log_quotient,
+        lambda z: z + mp.mpf("0.001"),
+        log_terms,
+        mp.mpf(0),
+        mp.mpf("0.0401"),
+        precision,
+    )
     high, low = split(ln2, precision)
     print(f"/* {bits} bits */")
     constants = {
