@@ -238,7 +238,7 @@ BAD_Y = {
     "many": (np.arange(M), ValueError, r"y\[3\] = 3, expected 0\.\.2, or 3 distinct labels .*12"),
     "negative": (LABELS - (np.arange(M) == 0), ValueError, r"y\[0\] = -1, expected 0\.\.2"),
     "many words": (np.arange(M).astype(str), ValueError, r"y has 12 distinct labels, expected 3"),
-    "real": (LABELS + 0.5, ValueError, r"y has one column of real numbers .* 3 neurons"),
+    "real": (LABELS + 0.5, ValueError, r"y\[0\] = 0.5, expected class labels .* 3 neurons"),
     "NaN label": (np.where(LABELS == 2, np.nan, LABELS), ValueError, r"y.*NaN.*row 2"),
     "huge label": (np.where(LABELS == 2, 1e300, LABELS), ValueError, r"y\b.*1e\+300"),
     "complex": (LABELS + 1j, TypeError, r"y has dtype complex128"),
