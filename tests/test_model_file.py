@@ -323,13 +323,13 @@ HEADERS = {
 
 @pytest.mark.parametrize("name", HEADERS)
 def test_hostile_header(name):
-    with pytest.raises(ModelFileError, match="^model file: "):
+    with pytest.raises(ModelFileError, match=r"^model file: "):
         load_bytes(rebuilt(GOOD, HEADERS[name]))
 
 
 @pytest.mark.parametrize("shape", [{}, "", [1, [1]], [1.0]])
 def test_shape_that_is_no_list_of_integers(shape):
-    with pytest.raises(ModelFileError, match="^model file: "):
+    with pytest.raises(ModelFileError, match=r"^model file: "):
         load_bytes(rebuilt(SMALL, put("b1", "shape", shape)))
 
 
@@ -401,7 +401,7 @@ DESCRIPTIONS = {
 
 @pytest.mark.parametrize("name", DESCRIPTIONS)
 def test_hostile_description(name):
-    with pytest.raises(ModelFileError, match="^model file: "):
+    with pytest.raises(ModelFileError, match=r"^model file: "):
         load_bytes(rebuilt(GOOD, change_about=DESCRIPTIONS[name]))
 
 
@@ -465,7 +465,7 @@ def test_constants_that_are_not_json(constant):
     ids=range(8),
 )
 def test_header_that_is_no_object(text):
-    with pytest.raises(ModelFileError, match="^model file: "):
+    with pytest.raises(ModelFileError, match=r"^model file: "):
         load_bytes(seal(text, b""))
 
 
