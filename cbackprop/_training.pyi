@@ -1,16 +1,19 @@
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cbackprop._engine import Engine, Rows, Targets
+from cbackprop.history import History
 
 def train(
     engine: Engine,
     x: Rows,
     y: Targets,
-    position: tuple[int, int, float],
-    sums: NDArray[np.float64],
+    here: Any,
+    shape: tuple[int, ...],
+    first: int,
     epochs: int,
     batch_size: int,
     learning_rate: float,
@@ -19,12 +22,8 @@ def train(
     shuffled: bool,
     score: int,
     threads: int,
-) -> tuple[
-    str,
-    tuple[int, int, float],
-    int,
-    NDArray[np.float64],
-    NDArray[np.float64],
-    NDArray[np.float64],
-    Any,
-]: ...
+    variance: NDArray[np.float64] | None,
+    histories: Sequence[History],
+    validated: bool,
+) -> tuple[str, Any]: ...
+def mean_score(means: NDArray[np.float64], variance: NDArray[np.float64] | None) -> float: ...

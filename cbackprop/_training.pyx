@@ -20,7 +20,7 @@ cdef enum Status:
     RUNNING = 0
     COMPLETE = 1
     INTERRUPTED = 2         # a signal handler raised
-    DIVERGED = 3            # a parameter is not finite after an epoch; rolled back
+    DIVERGED = 3            # a parameter or the cost is not finite after an epoch; rolled back
     BAD_INPUT = 4           # a value of X or y is not finite; rolled back
 
 cdef enum:
@@ -108,7 +108,9 @@ cdef void look_for_signals(Job *job) noexcept nogil:
 
 cdef void end_epoch(Job *job) noexcept nogil:
     cdef cb_index i, width = score_width(&job.p)
-    if not job.p.kernels.all_finite(job.parameters, job.n_bytes // job.p.kernels.itemsize):
+    if (job.cost_sum != job.cost_sum        # NaN
+            or not job.p.kernels.all_finite(job.parameters,
+                                            job.n_bytes // job.p.kernels.itemsize)):
         job.ended = DIVERGED
         return
     job.costs[job.done] = job.cost_sum / job.n
@@ -160,25 +162,34 @@ cdef void train_program(void *argument, int thread, cb_team *team) noexcept nogi
             return
 
 
-def train(Engine engine not None, Rows x not None, Targets y not None, position, sums,
-          Py_ssize_t epochs, Py_ssize_t batch_size, double learning_rate, double l2,
-          uint64_t key, bint shuffled, int score, int threads):
+def train(Engine engine not None, Rows x not None, Targets y not None, here, shape,
+          Py_ssize_t first, Py_ssize_t epochs, Py_ssize_t batch_size, double learning_rate,
+          double l2,
+          uint64_t key, bint shuffled, int score, int threads, variance, histories,
+          bint validated):
     """Trains for `epochs` epochs, the first of which may be the rest of a broken one.
 
-    position: (epoch, batch, cost_sum) where to start; sums: score sums of the broken epoch,
-    updated in place. Returns (status, position, steps, costs, scores, seconds, error);
-    status is "complete", "interrupted", "diverged" or "bad input", the last two with the
-    parameters as they were when the epoch began.
+    here: the position (epoch, batch, steps, cost_sum, score_sums, and the shape of what it
+    belongs to), brought up to date; first: the mini-batch to begin with; histories: each gets
+    the whole epochs that were done, with NaN for the validation still to come; variance: of
+    each target, where the score is R^2. Returns (status, error); status is "complete",
+    "interrupted", "diverged" or "bad input", the last two with the parameters as they were
+    when the epoch began. No Python code runs between the last mini-batch and the end of this
+    book-keeping, so no signal comes between.
     """
-    cdef cb_index m = min(x.n, batch_size), width = sums.size
+    cdef cb_index batches = parts_of(x.n, min(x.n, batch_size))
+    cdef cb_index m = min(x.n, batch_size), width = 1
     cdef Workspace w = engine.workspace(m, threads, TRAINING, score)
+    if score == CB_SQUARED_ERROR:
+        width = engine.sizes[-1]
+    sums = here.score_sums.copy()
     pending = []
     snapshot = numpy.empty(engine.n_bytes, numpy.uint8)
     index = numpy.empty(x.n, numpy.int64)
     costs, scores, times = (numpy.zeros(epochs), numpy.zeros((epochs, width)), numpy.zeros(epochs))
     cdef Job job = Job(w.p, &x.rows, y.rows(), y.labels, <int64_t *>address(index), x.n, m,
                        learning_rate, 1 - learning_rate * l2 / x.n, key, shuffled,
-                       position[0], position[1], epochs, 0, 0, position[2],
+                       here.epoch, first, epochs, 0, 0, here.cost_sum,
                        <double *>address(sums), <double *>address(costs),
                        <double *>address(scores), <double *>address(times),
                        RUNNING, RUNNING, 0, 1, 0, seconds(), engine.parameters,
@@ -187,15 +198,51 @@ def train(Engine engine not None, Rows x not None, Targets y not None, position,
         job.environment = float_enter()
         run(train_program, &job, threads)
         float_leave(job.environment)
-    engine.spare.append(w)
     status = job.stop or job.ended
     if status == DIVERGED or status == BAD_INPUT:
         memcpy(engine.parameters, job.snapshot, engine.n_bytes)
+    if status == COMPLETE or status == INTERRUPTED:
+        here.epoch, here.batch, here.cost_sum = job.epoch, job.batch, job.cost_sum
+        here.steps += job.steps
+        here.score_sums, here.shape = sums, shape
+    elif status == DIVERGED and job.done:   # a broken epoch that diverged stays as it was
+        here.epoch, here.batch, here.shape = job.epoch, 0, shape
+        here.steps += job.done * batches - first
+    values = [score_of(&job.scores[e * width], variance, width) for e in range(job.done)]
+    for history in histories if job.done else ():
+        history.score_name = "accuracy" if variance is None else "r2"
+        history.cost.extend(costs[:job.done].tolist())
+        history.score.extend(values)
+        history.learning_rate.extend([learning_rate] * job.done)
+        history.seconds.extend(times[:job.done].tolist())
+        if validated:
+            history.validation_cost.extend([float("nan")] * job.done)
+            history.validation_score.extend([float("nan")] * job.done)
+    engine.spare.append(w)
     names = {COMPLETE: "complete", INTERRUPTED: "interrupted", DIVERGED: "diverged",
              BAD_INPUT: "bad input"}
-    return (names[status], (job.epoch, job.batch, job.cost_sum), job.steps,
-            costs[:job.done], scores[:job.done], times[:job.done],
-            pending[0] if pending else None)
+    return names[status], pending[0] if pending else None
+
+
+cdef double score_of(const double *means, variance, cb_index width) except? -1:
+    # The accuracy, or R^2 = 1 - MSE / variance, a mean over outputs; a constant target counts
+    # 1 where it is met and 0 elsewhere, as scikit-learn has it.
+    cdef cb_index j
+    cdef double total = 0, of_target
+    if variance is None:
+        return means[0]
+    for j in range(width):
+        of_target = variance[j]
+        if of_target == 0:
+            total += means[j] == 0
+        else:
+            total += 1 - means[j] / of_target
+    return total / width
+
+
+def mean_score(means, variance):
+    """`score_of` for the mean scores (n,) of an evaluation."""
+    return score_of(<double *>address(means), variance, means.size)
 
 
 cdef uintptr_t address(array) except? 0:

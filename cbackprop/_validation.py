@@ -1,6 +1,7 @@
 """The one gate for arrays and arguments: what is wrong is said here, once, with the
 argument's name, its value, what was expected and the remedy."""
 
+import itertools
 import math
 import numbers
 import warnings
@@ -55,7 +56,11 @@ def layer_sizes(sizes: Any) -> tuple[int, ...]:
         raise TypeError(f"sizes = {sizes!r}, expected a list like [784, 30, 10]")
     if len(sizes) < 2:
         raise ValueError(f"sizes = {list(sizes)!r}, expected at least an input and an output layer")
-    return tuple(integer(f"sizes[{i}]", n, 1, 2**31 - 1) for i, n in enumerate(sizes))
+    checked = tuple(integer(f"sizes[{i}]", n, 1, 2**31 - 1) for i, n in enumerate(sizes))
+    parameters = sum((a + 1) * b for a, b in itertools.pairwise(checked))
+    if parameters > 2**48:
+        raise MemoryError(f"sizes = {list(sizes)!r} need {parameters:,} parameters")
+    return checked
 
 
 def layer_activations(hidden: Any, output: Any, n_hidden: int) -> list[Activation]:
@@ -85,7 +90,7 @@ def random_key(rng: Any) -> int:
     return int(rng.generate_state(1, np.uint64)[0])
 
 
-def input_transform(name: str, value: Any, n: int) -> float | Array:
+def input_transform(name: str, value: Any, n: int, dtype: np.dtype[Any]) -> float | Array:
     """input_scale or input_shift: one finite number, or one for each feature."""
     array = np.asarray(value)
     if array.dtype.kind not in "fiu":
@@ -93,10 +98,10 @@ def input_transform(name: str, value: Any, n: int) -> float | Array:
     array = array.astype(np.float64)
     if array.shape not in ((), (n,)):
         raise ValueError(f"{name} has shape {array.shape}, expected a number, or {n} of them")
-    if not np.isfinite(array).all():
-        raise ValueError(
-            f"{name} contains {array[~np.isfinite(array)][0]}, expected finite numbers"
-        )
+    with np.errstate(over="ignore"):
+        wrong = ~np.isfinite(array.astype(dtype))
+    if wrong.any():
+        raise ValueError(f"{name} contains {array[wrong][0]}, expected finite numbers in {dtype}")
     return float(array) if array.shape == () else array
 
 

@@ -52,7 +52,8 @@ class _Position:
         self.epoch = 0  # whole epochs done
         self.batch = 0  # mini-batches done of a broken one
         self.steps = 0
-        self.shape: tuple[int, int] = (0, 0)  # rows and batch size of the broken epoch
+        # Rows, batch size, shuffle and kind of score of the epoch.
+        self.shape: tuple[int, ...] = (0, 0, 0, 0)
         self.cost_sum = 0.0
         self.score_sums = np.zeros(width)
 
@@ -140,8 +141,12 @@ class Network:
             raise TypeError(f"dtype = {dtype!r}, expected 'float32' or 'float64'") from None
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype = {dtype!r}, expected 'float32' or 'float64'")
-        self.input_scale = check.input_transform("input_scale", input_scale, self.sizes[0])
-        self.input_shift = check.input_transform("input_shift", input_shift, self.sizes[0])
+        self.input_scale = check.input_transform(
+            "input_scale", input_scale, self.sizes[0], self.dtype
+        )
+        self.input_shift = check.input_transform(
+            "input_shift", input_shift, self.sizes[0], self.dtype
+        )
         self.classes = None if classes is None else check.class_labels(classes, self.sizes[-1])
         self._given_classes = self.classes
         self._key = check.random_key(rng)
@@ -179,26 +184,30 @@ class Network:
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
-        with self._lock:
-            if self._training or self._readers:
-                raise RuntimeError("network is busy: it is being used in another thread")
-            self._training = True
+        mine = False
         try:
+            with self._lock:
+                if self._training or self._readers:
+                    raise RuntimeError("network is busy: it is being used in another thread")
+                self._training = mine = True
             yield
         finally:
-            self._training = False
+            if mine:
+                self._training = False
 
     @contextmanager
     def _shared(self) -> Iterator[None]:
-        with self._lock:
-            if self._training:
-                raise RuntimeError("network is busy: it is being trained in another thread")
-            self._readers += 1
+        mine = 0
         try:
+            with self._lock:
+                if self._training:
+                    raise RuntimeError("network is busy: it is being trained in another thread")
+                mine = 1
+                self._readers += 1
             yield
         finally:
             with self._lock:
-                self._readers -= 1
+                self._readers -= mine
 
     # ---- parameters -------------------------------------------------------------------
 
@@ -250,15 +259,16 @@ class Network:
             A shape does not fit or a value is not finite; nothing has changed.
         """
         layer = check.integer("layer", layer, 0, len(self.sizes) - 2)
-        weights, biases = self.weights, self.biases
-        if w is not None:
-            weights[layer] = w
-        if b is not None:
-            biases[layer] = b
         shapes: list[tuple[int, ...]] = [(b, a) for a, b in itertools.pairwise(self.sizes)]
-        weights = check.network_arrays("weights", weights, shapes, self.dtype)
-        biases = check.network_arrays("biases", biases, [(n,) for n in self.sizes[1:]], self.dtype)
+        lengths: list[tuple[int, ...]] = [(n,) for n in self.sizes[1:]]
         with self._exclusive():
+            weights, biases = self.weights, self.biases
+            if w is not None:
+                weights[layer] = w
+            if b is not None:
+                biases[layer] = b
+            weights = check.network_arrays("weights", weights, shapes, self.dtype)
+            biases = check.network_arrays("biases", biases, lengths, self.dtype)
             self._assign(weights, biases)
 
     @property
@@ -385,45 +395,31 @@ class Network:
     def _run(self, call: "_Call") -> History:
         """Whole epochs in one call of the core where nobody asked for something between."""
         before, here = self.classes, self._position
-        shape = (len(call.X), call.batch_size)
-        # Of other rows or mini-batches, a broken epoch cannot be finished: a new one begins.
+        shape = (len(call.X), call.batch_size, int(call.shuffle), call.target.score)
+        # Of other rows, mini-batches, order or targets, a broken epoch cannot be finished: a
+        # new one begins.
         broken = here.batch if here.shape == shape else 0
         if broken:
             check.refuse_nonfinite("X", call.X, self.dtype)  # the core sees only its rest
         if call.target.classes is not None:
             self.classes = call.target.classes
-        score = _Score(call.target)
-        history = History(score.name)
-        width = self.sizes[-1] if call.target.score == check.SQUARED_ERROR else 1
+        name, variance = _score_terms(call.target)
+        history = History(name)
         targets = _engine.Targets(call.target.array)
-        batches = -(-len(call.X) // call.batch_size)
         epochs = call.epochs + (broken > 0)
         one_by_one = call.validation is not None or call.progress is not None
         while len(history) < epochs:
-            sums = here.score_sums.copy()
-            status, position, steps, cost, scores, seconds, error = _training.train(
-                self._engine, call.rows, targets, (here.epoch, broken, here.cost_sum),
-                sums[:width], 1 if one_by_one else epochs - len(history),
-                call.batch_size, call.eta, call.l2, self._key, call.shuffle,
-                call.target.score, call.threads,
+            status, error = _training.train(
+                self._engine, call.rows, targets, here, shape, broken,
+                1 if one_by_one else epochs - len(history), call.batch_size, call.eta,
+                call.l2, self._key, call.shuffle, call.target.score, call.threads,
+                variance, (history, self.history), call.validation is not None,
             )  # fmt: skip
+            broken = 0
             if status == "bad input":
                 self.classes = before
                 check.refuse_nonfinite("X", call.X, self.dtype)
                 self._refuse_scaled(call.X)
-            if status != "diverged":
-                here.epoch, here.batch, here.cost_sum = position
-                here.score_sums, here.shape, here.steps = sums, shape, here.steps + steps
-            elif len(cost):  # whole epochs were done; a broken one that diverged stays as it was
-                here.epoch, here.batch = position[0], 0
-                here.steps += len(cost) * batches - broken
-            broken = 0
-            done = History(
-                score.name, cost.tolist(), [score.of(row) for row in scores],
-                learning_rate=[call.eta] * len(cost), seconds=seconds.tolist(),
-            )  # fmt: skip
-            history.extend(done)
-            self.history.extend(done)
             if status == "interrupted":
                 raise error
             if status == "diverged":
@@ -436,8 +432,8 @@ class Network:
             if call.validation is not None:
                 result = self._evaluate(*call.validation, None)
                 for curves in (history, self.history):
-                    curves.validation_cost.append(result["cost"])
-                    curves.validation_score.append(result[score.name])
+                    curves.validation_cost[-1] = result["cost"]
+                    curves.validation_score[-1] = result[name]
             if call.progress is not None:
                 call.progress(history)
         return history
@@ -481,12 +477,15 @@ class Network:
                 f"C-contiguous array {shape} of {self.dtype}"
             )
         if len(array):
+            filled = np.empty_like(out) if np.may_share_memory(out, array) else out
             with self._shared():
                 threads = self._threads(n_threads, len(array), 2)
-                _, _, bad = self._engine.survey(rows, None, 0, out, threads)
+                _, _, bad = self._engine.survey(rows, None, 0, filled, threads)
             if bad:
                 check.refuse_nonfinite("X", array, self.dtype)
                 self._refuse_scaled(array)
+            if filled is not out:
+                out[...] = filled
         return out
 
     def classify(self, X: Any, *, n_threads: int | None = None) -> Array:
@@ -520,8 +519,8 @@ class Network:
         if bad:
             check.refuse_nonfinite("X", array, self.dtype)
             self._refuse_scaled(array)
-        score = _Score(target)
-        return {"cost": cost / len(array), score.name: score.of(sums / len(array))}
+        name, variance = _score_terms(target)
+        return {"cost": cost / len(array), name: _training.mean_score(sums / len(array), variance)}
 
     def gradients(self, X: Any, y: Any, *, n_threads: int | None = None) -> Gradients:
         """The four equations for all of X as one mini-batch; nothing is trained.
@@ -625,20 +624,8 @@ class _Call(NamedTuple):
     threads: int
 
 
-class _Score:
-    """From the core's sums to the accuracy, or to R^2 = 1 - MSE / variance of y."""
-
-    def __init__(self, target: check.Target) -> None:
-        self.name = "r2" if target.score == check.SQUARED_ERROR else "accuracy"
-        self.target = target
-        self.variance: Array | None = None
-
-    def of(self, means: Array) -> float:
-        if self.name == "accuracy":
-            return float(means[0])
-        if self.variance is None:
-            self.variance = np.var(self.target.array, axis=0, dtype=np.float64)
-        # A constant target: 1 where it is met, 0 elsewhere, as scikit-learn has it.
-        constant = self.variance == 0
-        ratio = means / np.where(constant, 1, self.variance)
-        return float(np.where(constant, means == 0, 1 - ratio).mean())
+def _score_terms(target: check.Target) -> tuple[str, Array | None]:
+    """The score's name and, for R^2, the variance of each target."""
+    if target.score != check.SQUARED_ERROR:
+        return "accuracy", None
+    return "r2", np.var(target.array, axis=0, dtype=np.float64)

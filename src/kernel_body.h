@@ -70,7 +70,7 @@ static void gather(const cb_rows *x, const int64_t *index, cb_index row, cb_inde
         cb_index k = 0;
         for (; scale && k < n; k += LANES) /* ld >= n rounded up to 16 */
             v_store(to + k, v_fma(v_load(to + k), v_load(scale + k), v_load(shift + k)));
-        if (x->type != CB_UINT8) /* v - v is 0, or NaN where v is not finite */
+        if (x->type != CB_UINT8 || scale) /* v - v is 0, or NaN where v is not finite */
             for (k = 0; k < n; k += LANES)
                 bad += v_load(to + k) - v_load(to + k);
         to[n] = (real)x->bias;

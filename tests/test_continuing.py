@@ -556,3 +556,77 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 print("fine")
 """
     )
+
+
+INTERRUPTED = """
+import signal, sys
+import numpy as np
+from cbackprop import Network
+
+rng = np.random.default_rng(0)
+X, y = rng.random((3000, 64), np.float32), rng.integers(0, 10, 3000)
+settings = {"batch_size": 10, "learning_rate": 0.1}
+if "validation" in sys.argv:
+    settings["validation_data"] = (X[:500], y[:500])
+truth = Network([64, 30, 10], rng=0)
+truth.train(X, y, epochs=24, **settings)
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+signal.signal(signal.SIGALRM, interrupt)
+early = 0
+for delay in np.linspace(0.0005, 0.012, 60):
+    net = Network([64, 30, 10], rng=0)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, delay)
+        net.train(X, y, epochs=12, **settings)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        early += 1
+    done, broken = net._position.epoch, net._position.batch > 0
+    assert net.steps == done * 300 + net._position.batch
+    assert len(net.history) == done
+    if "validation" in sys.argv:
+        assert len(net.history.validation_cost) == done
+    rest = 24 - done - broken
+    net.train(X, y, epochs=rest, **settings)
+    assert net.steps == truth.steps
+    assert net.history.cost == truth.history.cost
+    for mine, theirs in zip(net.weights, truth.weights, strict=True):
+        assert mine.tobytes() == theirs.tobytes()
+assert early > 10, early
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="POSIX timers")
+@pytest.mark.parametrize("how", ["plain", "validation"])
+def test_a_signal_at_any_moment_loses_no_epoch(how):
+    command = [sys.executable, "-P", "-c", INTERRUPTED, how]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+def test_a_cost_that_is_not_a_number_is_divergence():
+    net = Network([4, 8, 3], output="softmax", rng=0)
+    rows = np.random.default_rng(0).standard_normal((200, 4))
+    with pytest.raises(DivergenceError):
+        net.train(rows, np.arange(200) % 3, learning_rate=1e38, epochs=3)
+    assert np.isfinite(net.weights[0]).all()
+
+
+def test_predict_into_its_own_input():
+    memory = np.random.default_rng(0).random((301, 3), np.float32)
+    net = Network([3, 3], rng=0)
+    expected = net.predict(memory[:300].copy())
+    assert np.array_equal(net.predict(memory[:300], out=memory[1:]), expected)
+
+
+def test_a_scale_beyond_float32_is_refused():
+    with pytest.raises(ValueError, match=r"input_scale contains 1e\+39.*finite numbers in float32"):
+        Network([4, 3], input_scale=1e39)
+    net = Network([1, 1], input_scale=3e38, rng=0)
+    with pytest.raises(ValueError, match="input_scale"):
+        net.predict(np.full((1, 1), 200, np.uint8))

@@ -178,10 +178,11 @@ def _header(data: bytes) -> tuple[dict[str, Any], dict[str, Any], memoryview]:
     if len(data) < 8:
         raise ModelFileError(f"model file: {len(data)} bytes, too short to be one")
     length = int.from_bytes(data[:8], "little")
-    if length > min(MOST_HEADER, len(data) - 8):
+    if length > MOST_HEADER:
+        raise ModelFileError(f"model file: header of {length} bytes: not a cbackprop model file")
+    if length > len(data) - 8:
         raise ModelFileError(
-            f"model file: header of {length} bytes in a file of {len(data)}: "
-            "truncated, or not a model file"
+            f"model file: header of {length} bytes in a file of {len(data)}: it is truncated"
         )
     entries = _json(data[8 : 8 + length])
     metadata = entries.pop("__metadata__", None)
@@ -335,8 +336,9 @@ def _position(about: dict[str, Any]) -> _Position:
         if type(value) is not int or not 0 <= value < 2**62:
             raise ModelFileError(f"model file: {name} {value!r}")
         setattr(here, name, value)
-    rows, batch_size = (int(n) for n in about["shape"])
-    here.shape = (rows, batch_size)
+    here.shape = tuple(int(n) for n in about["shape"])
+    if len(here.shape) != 4:
+        raise ModelFileError(f"model file: shape {here.shape}")
     here.cost_sum = _float(about["cost_sum"])
     here.score_sums = sums
     return here
