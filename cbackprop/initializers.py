@@ -4,6 +4,9 @@ Samples come from the counter-based generator of the core: the same bits on ever
 each layer from a stream of its own.
 """
 
+# Annotations stay text: numpy.random is a third of the import time and often unused.
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +17,7 @@ from numpy.typing import NDArray
 from cbackprop import _engine
 
 Array = NDArray[Any]
-Initializer = Callable[[int, int, np.random.Generator], tuple[Array, Array]]
+Initializer = Callable[[int, int, "np.random.Generator"], tuple[Array, Array]]
 
 # name: (distribution of w, its scale from (n_in, n_out), scale of the normal b)
 INITIALIZERS: dict[str, tuple[str, Callable[[int, int], float], float]] = {

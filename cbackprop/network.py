@@ -1,5 +1,8 @@
 """Network: the face of the package. It validates, then hands over to the compiled core."""
 
+# Annotations stay text: numpy.random is a third of the import time and often unused.
+from __future__ import annotations
+
 import itertools
 import threading
 from collections.abc import Iterator, Sequence
@@ -351,7 +354,7 @@ class Network:
         ValueError, TypeError
             An argument is refused, or X or y holds NaN or infinity; nothing has changed.
         DivergenceError
-            The weights did not stay finite; they are those of the last finite epoch.
+            Weights or cost did not stay finite; the weights are those of the last finite epoch.
         KeyboardInterrupt
             Weights stand at a whole number of mini-batches; the next call first finishes
             the broken epoch.
@@ -392,7 +395,7 @@ class Network:
         with self._exclusive():
             return self._run(call)
 
-    def _run(self, call: "_Call") -> History:
+    def _run(self, call: _Call) -> History:
         """Whole epochs in one call of the core where nobody asked for something between."""
         before, here = self.classes, self._position
         shape = (len(call.X), call.batch_size, int(call.shuffle), call.target.score)
@@ -424,7 +427,7 @@ class Network:
                 raise error
             if status == "diverged":
                 raise DivergenceError(
-                    f"weights are not finite after epoch {here.epoch}: learning_rate = "
+                    f"weights or cost are not finite after epoch {here.epoch}: learning_rate = "
                     f"{call.eta:g} is too large for this data; try {call.eta / 10:g}, or scale "
                     "the inputs to about 0 .. 1. The weights are those before that epoch",
                     here.epoch, history,
@@ -569,7 +572,7 @@ class Network:
 
         model_file.restore(self, data)
 
-    def _in_float64(self) -> "Network":
+    def _in_float64(self) -> Network:
         """A float64 network with the same parameters and functions."""
         copy = Network(
             self.sizes,

@@ -50,3 +50,10 @@ def test_no_openmp_is_loaded():
     )
     assert "libgomp" not in maps.stdout
     assert "libomp" not in maps.stdout
+
+
+def test_import_leaves_numpy_random_alone():
+    code = "import sys, cbackprop; print('numpy.random' in sys.modules)"
+    command = [sys.executable, "-P", "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
