@@ -17,7 +17,7 @@ from cbackprop._kernels cimport (CB_FLOAT32, CB_FLOAT64, CB_FOR_WEIGHTS, CB_PANE
                                  cb_kernels_choose, cb_kernels_in_use, cb_kernels_named,
                                  cb_layer, cb_normal, cb_program, cb_random, cb_rows, cb_run,
                                  cb_seconds, cb_shuffle, cb_team, cb_team_size, cb_uniform,
-                                 cb_update, part, parts_of)
+                                 cb_update, inputs_at_once, is_blocked, part, parts_of)
 from cbackprop._output_error cimport measure, output_error
 
 cdef enum:
@@ -160,7 +160,8 @@ cdef class Workspace:
     """The memory of one mini-batch of up to m samples."""
 
     def __cinit__(self, Engine engine, cb_index m, int threads, int kind, int score):
-        cdef cb_index l, L = engine.L, item = engine.kernels.itemsize, widest = 0
+        cdef cb_index l, L = engine.L, item = engine.kernels.itemsize, scratch = 0
+        cdef cb_index columns, tiles
         cdef cb_layer *at
         cdef char *base
         self.m, self.threads, self.kind = m, threads, kind
@@ -187,9 +188,15 @@ cdef class Workspace:
                 take(("nabla", l), panel_bytes(engine.kernels, engine.layer[l].n_in,
                                                engine.layer[l].n_out))
             if l > 1:
-                widest = max(widest, engine.layer[l].n_out)
+                scratch = max(scratch, engine.layer[l].n_out * engine.kernels.tile_cols * item)
+            if l > 0 and kind != INFERENCE and is_blocked(engine.kernels, &engine.layer[l], m):
+                columns = parts_of(engine.layer[l].n_out, engine.kernels.tile_cols)
+                take(("delta_block", l), columns * engine.kernels.tile_cols * m * item)
+                tiles = min(inputs_at_once(engine.kernels, m),
+                            parts_of(engine.layer[l].n_in + 1, engine.kernels.tile_rows))
+                scratch = max(scratch, (tiles * engine.kernels.tile_rows * m + CB_PANEL) * item)
         for thread in range(threads if kind != INFERENCE else 0):
-            take(("scratch", thread), widest * engine.kernels.tile_cols * item)
+            take(("scratch", thread), scratch)
 
         self.arena, starts = _arena(counts)
         self.offsets = dict(zip(names, starts))
@@ -205,11 +212,14 @@ cdef class Workspace:
             at = &self.p.layer[l]
             at[0] = engine.layer[l]
             at.a = base + <cb_index>self.offsets["a", l]
+            at.m = m
             if l > 0:
                 at.a_in = self.p.layer[l - 1].a
                 at.z = base + <cb_index>self.offsets.get(("z", l), self.offsets["a", l])
                 at.delta = base + <cb_index>self.offsets.get(("delta", l), 0)
                 at.nabla = base + <cb_index>self.offsets.get(("nabla", l), 0)
+                if ("delta_block", l) in self.offsets:
+                    at.delta_block = base + <cb_index>self.offsets["delta_block", l]
 
 
 # ---- the programs that a team of threads runs -----------------------------------------
@@ -302,7 +312,7 @@ cdef void derive_program(void *argument, int thread, cb_team *team) noexcept nog
     output_error(d.p, first, last)
     propagate_error(d.p, thread, first, last)
     cb_barrier(team)
-    gradients(d.p, d.m, thread, threads, &update)
+    gradients(d.p, d.m, thread, threads, &update, NULL)
 
 
 cdef class Engine:

@@ -1,30 +1,69 @@
 # cython: language_level=3, cdivision=True, freethreading_compatible=True
 """BP3 and BP4: the gradients of biases and weights, and the update in the same pass."""
-from cbackprop._kernels cimport Pass, cb_index, cb_layer, cb_update, part, parts_of
+from cbackprop._kernels cimport (Pass, cb_ahead, cb_index, cb_layer, cb_update, inputs_at_once,
+                                 part, parts_of)
 
 
-cdef void gradients(const Pass *p, cb_index m, int thread, int threads,
-                    const cb_update *update) noexcept nogil:
+cdef void gradients(const Pass *p, cb_index m, int thread, int threads, const cb_update *update,
+                    cb_ahead *ahead) noexcept nogil:
     # For l = 1 .. L, over the samples of the mini-batch:
     #     BP3  dC/db^l_j  = 1/m sum_s delta^l_sj               nabla_b[l] = delta[l].mean(0)
     #     BP4  dC/dw^l_jk = 1/m sum_s a^{l-1}_sk delta^l_sj    nabla_w[l] = delta[l].T @ a[l-1] / m
     # Row k of a panel of w is neuron k of layer l-1; row n_in is the bias, whose a is the
-    # constant 1, so BP3 is BP4's last row. Each thread takes tiles worth an equal share of
-    # the work, counted in rows of one tile's width.
-    cdef cb_index work = 0, before = 0, l, block, col, cols, i, row, tiles
-    cdef const cb_layer *layer
+    # constant 1, so BP3 is BP4's last row. Each thread takes rows worth an equal share of
+    # the work, counted in tiles.
+    cdef cb_index work = 0, before = 0, l, tiles
     for l in range(1, p.L + 1):
-        work += (p.layer[l].n_in + 1) * parts_of(p.layer[l].n_out, p.kernels.tile_cols)
+        work += tiles_of(p, l) * blocks_of(p, l)
     cdef cb_index mine = part(work, threads, thread), theirs = part(work, threads, thread + 1)
     for l in range(1, p.L + 1):
-        layer = &p.layer[l]
-        tiles = parts_of(layer.n_in + 1, p.kernels.tile_rows)
-        for block in range(parts_of(layer.n_out, p.kernels.tile_cols)):
+        tiles = tiles_of(p, l)
+        layer_gradient(p, l, m, share(mine - before, tiles, blocks_of(p, l)),
+                       share(theirs - before, tiles, blocks_of(p, l)), p.scratch[thread], update,
+                       ahead)
+        before += tiles * blocks_of(p, l)
+
+
+cdef inline cb_index tiles_of(const Pass *p, cb_index l) noexcept nogil:
+    return parts_of(p.layer[l].n_in + 1, p.kernels.tile_rows)
+
+
+cdef inline cb_index blocks_of(const Pass *p, cb_index l) noexcept nogil:
+    return parts_of(p.layer[l].n_out, p.kernels.tile_cols)
+
+
+cdef inline cb_index share(cb_index work, cb_index tiles, cb_index blocks) noexcept nogil:
+    # The row of tiles at which so much work is done.
+    return max(<cb_index>0, min(tiles, work // blocks))
+
+
+cdef void layer_gradient(const Pass *p, cb_index l, cb_index m, cb_index first, cb_index last,
+                         void *scratch, const cb_update *update, cb_ahead *ahead) noexcept nogil:
+    # Rows of tiles first .. last - 1. Where the mini-batch is large, the inputs of some of
+    # them are laid out for the tiles beforehand, so that every block of columns finds them
+    # near.
+    cdef const cb_layer *layer = &p.layer[l]
+    cdef cb_index tiles = tiles_of(p, l), at_once = last - first, block, col, cols, i, begin, row
+    cdef cb_index size = p.kernels.tile_rows * m * p.kernels.itemsize
+    cdef char *inputs = NULL
+    if layer.delta_block != NULL:
+        at_once = inputs_at_once(p.kernels, m)
+    begin = first
+    while begin < last:
+        if layer.delta_block != NULL:
+            inputs = <char *>scratch
+            for i in range(begin, min(last, begin + at_once)):
+                row = part(layer.n_in + 1, tiles, i)
+                p.kernels.block_inputs(layer, m, row, part(layer.n_in + 1, tiles, i + 1) - row,
+                                       inputs + (i - begin) * size)
+        for block in range(blocks_of(p, l)):
             col = block * p.kernels.tile_cols
             cols = min(<cb_index>p.kernels.tile_cols, layer.n_out - col)
-            for i in range(tiles):
+            for i in range(begin, min(last, begin + at_once)):
                 row = part(layer.n_in + 1, tiles, i)
-                if mine <= before + row < theirs:
-                    p.kernels.gradient(layer, m, row, part(layer.n_in + 1, tiles, i + 1) - row,
-                                       col, cols, update)
-            before += layer.n_in + 1
+                p.kernels.gradient(layer, m,
+                                   NULL if inputs == NULL else inputs + (i - begin) * size, row,
+                                   part(layer.n_in + 1, tiles, i + 1) - row, col, cols, update)
+                if ahead != NULL and ahead.left > 0:
+                    p.kernels.look_ahead(ahead, 8)
+        begin += at_once

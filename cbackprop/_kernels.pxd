@@ -19,6 +19,8 @@ cdef extern from "kernels.h" nogil:
         void *z
         void *a
         void *delta
+        void *delta_block
+        cb_index m
 
     ctypedef struct cb_rows:
         const void *data
@@ -28,6 +30,11 @@ cdef extern from "kernels.h" nogil:
         int bias
         const void *scale
         const void *shift
+
+    ctypedef struct cb_ahead:
+        const cb_rows *rows
+        const int64_t *index
+        cb_index left, at
 
     ctypedef struct cb_update:
         int rule
@@ -56,8 +63,14 @@ cdef extern from "kernels.h" nogil:
                           void *scratch) noexcept nogil
         void (*propagate)(const cb_layer *l, const cb_layer *next, const void *scratch,
                           cb_index row, cb_index rows, cb_index col, cb_index cols) noexcept nogil
-        void (*gradient)(const cb_layer *l, cb_index m, cb_index row, cb_index rows,
-                         cb_index col, cb_index cols, const cb_update *update) noexcept nogil
+        void (*block_errors)(const cb_layer *l, cb_index row, cb_index rows, cb_index col,
+                             cb_index cols) noexcept nogil
+        void (*block_inputs)(const cb_layer *l, cb_index m, cb_index row, cb_index rows,
+                             void *to) noexcept nogil
+        void (*gradient)(const cb_layer *l, cb_index m, const void *inputs, cb_index row,
+                         cb_index rows, cb_index col, cb_index cols,
+                         const cb_update *update) noexcept nogil
+        void (*look_ahead)(cb_ahead *ahead, int lines) noexcept nogil
         int (*all_finite)(const void *x, cb_index n) noexcept nogil
         void (*function)(int which, const void *x, void *y, cb_index n) noexcept nogil
 
@@ -97,7 +110,8 @@ cdef struct Pass:
     void *y                 # [m][layer[L].ld_out]
     double *costs           # [m]: C of each sample
     double *scores          # [m], or [m][n_L] where score is CB_SQUARED_ERROR
-    void **scratch          # [threads]: one transposed block of a weight matrix each
+    void **scratch          # [threads]: one transposed block of a weight matrix, or
+                            # blocked inputs of BP4
 
 
 cdef inline cb_index part(cb_index n, cb_index parts, cb_index i) noexcept nogil:
@@ -108,3 +122,14 @@ cdef inline cb_index part(cb_index n, cb_index parts, cb_index i) noexcept nogil
 cdef inline cb_index parts_of(cb_index n, cb_index most) noexcept nogil:
     # The number of even parts of n that are no larger than `most`.
     return (n + most - 1) // most
+
+
+cdef inline cb_index inputs_at_once(const cb_kernels *k, cb_index m) noexcept nogil:
+    # Rows of tiles whose inputs BP4 lays out together: some 400 KB, a part of the L2 cache.
+    return max(<cb_index>1, 400_000 // (k.tile_rows * m * k.itemsize))
+
+
+cdef inline bint is_blocked(const cb_kernels *k, const cb_layer *l, cb_index m) noexcept nogil:
+    # Whether BP4 lays its operands out for the tiles: where they do not stay in the cache
+    # and there are enough tiles in a row to be worth it.
+    return m * l.ld_in * k.itemsize > 700_000 and l.n_out >= 4 * k.tile_cols

@@ -13,7 +13,7 @@ from cbackprop._error_propagation cimport propagate_error
 from cbackprop._forward cimport forward
 from cbackprop._gradients cimport gradients
 from cbackprop._kernels cimport (CB_FOR_SHUFFLE, CB_SGD, CB_SQUARED_ERROR, Pass, cb_index,
-                                 cb_random, cb_rows, cb_team, cb_update, part, parts_of)
+                                 cb_ahead, cb_random, cb_rows, cb_team, cb_update, part, parts_of)
 from cbackprop._output_error cimport measure, output_error
 
 cdef enum Status:
@@ -126,12 +126,22 @@ cdef void end_epoch(Job *job) noexcept nogil:
         job.ended = COMPLETE
 
 
+cdef void look_ahead(Job *job, cb_index batch, int thread, int threads,
+                     cb_ahead *ahead) noexcept nogil:
+    # The rows that this thread will gather for that mini-batch of this epoch.
+    cdef cb_index m = max(<cb_index>0, min(job.batch_size, job.n - batch * job.batch_size))
+    cdef cb_index first = part(m, threads, thread)
+    ahead[0] = cb_ahead(job.x, job.index + batch * job.batch_size + first,
+                        part(m, threads, thread + 1) - first, 0)
+
+
 cdef void train_program(void *argument, int thread, cb_team *team) noexcept nogil:
     cdef Job *job = <Job *>argument
     cdef const Pass *p = &job.p
     cdef int threads = team_size(team)
     cdef cb_index batch = job.batch, batches = parts_of(job.n, job.batch_size), m, first, last
     cdef cb_update update = cb_update(CB_SGD, 0, job.decay, 0)
+    cdef cb_ahead ahead
     while True:
         if thread == 0:
             begin_epoch(job)
@@ -147,7 +157,8 @@ cdef void train_program(void *argument, int thread, cb_team *team) noexcept nogi
             propagate_error(p, thread, first, last)
             barrier(team)
             update.rate = job.eta / m
-            gradients(p, m, thread, threads, &update)
+            look_ahead(job, batch + 1, thread, threads, &ahead)
+            gradients(p, m, thread, threads, &update, &ahead)
             if thread == 0:
                 end_batch(job, m)
             barrier(team)

@@ -83,10 +83,17 @@ static real row_sum(const real *x, cb_index n)
 
 static real row_max(const real *x, cb_index n)
 {
-    real top = x[0];
-    for (cb_index j = 1; j < n; j++)
-        top = x[j] > top ? x[j] : top;
-    return top;
+    static const real count[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const vec lane = v_load(count), least = v_set((real)-INFINITY);
+    vec top = least;
+    for (cb_index j = 0; j < n; j += LANES)
+        top = v_max(v_less(lane, v_set((real)(n - j)), v_load(x + j), least), top);
+    real s[LANES];
+    v_store(s, top);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            s[i] = s[i + half] > s[i] ? s[i + half] : s[i];
+    return s[0];
 }
 
 /* a_j = exp(z_j - max z) / sum_k exp(z_k - max z) */

@@ -4,6 +4,7 @@
 #include "vector.h"
 #include "vecmath.h"
 #include "tiles.h"
+#include "transpose.h"
 #include "activations.h"
 #include "costs.h"
 
@@ -25,7 +26,7 @@ INLINE real source_value(const char *p, int type)
     }
 }
 
-/* The row as it comes, contiguous or strided; a loop for each type. */
+/* One row as it comes, contiguous or strided; a loop for each type. */
 static void convert_row(const char *p, ptrdiff_t stride, int type, cb_index n, real *out)
 {
     switch (type) {
@@ -55,27 +56,64 @@ static void convert_row(const char *p, ptrdiff_t stride, int type, cb_index n, r
     }
 }
 
+/* v - v is 0, or NaN where v is not finite: summed into *bad. `from` may be `to`. */
+static void scale_row(const cb_rows *x, const real *from, real *to, vec *bad)
+{
+    const real *scale = x->scale, *shift = x->shift;
+    const cb_index n = x->width, whole = n - n % LANES;
+    for (cb_index k = 0; k < whole; k += LANES) {
+        vec v = v_load(from + k);
+        if (scale)
+            v = v_fma(v, v_load(scale + k), v_load(shift + k));
+        *bad += v - v;
+        v_store(to + k, v);
+    }
+    for (cb_index k = whole; k < n; k++) {
+        real v = from[k];
+        if (scale)
+            v = v_fma(v_set(v), v_set(scale[k]), v_set(shift[k]))[0];
+        *bad += v_set(v - v);
+        to[k] = v;
+    }
+}
+
 static void gather(const cb_rows *x, const int64_t *index, cb_index row, cb_index rows, void *out,
                    cb_index ld, int *non_finite)
 {
-    const real *scale = x->scale, *shift = x->shift;
     const cb_index n = x->width;
+    const int as_is = x->type == (CB_BITS == 32 ? CB_FLOAT32 : CB_FLOAT64) &&
+                      x->column_stride == sizeof(real);
     vec bad = {0};
     for (cb_index s = row; s < row + rows; s++) {
         const cb_index i = index ? (cb_index)index[s] : s;
+        const char *from = (const char *)x->data + i * x->row_stride;
         real *to = (real *)out + s * ld;
-        convert_row((const char *)x->data + i * x->row_stride, x->column_stride, x->type, n, to);
+        if (!as_is)
+            convert_row(from, x->column_stride, x->type, n, to);
+        if (as_is || x->scale || x->type != CB_UINT8)
+            scale_row(x, as_is ? (const real *)from : to, to, &bad);
         for (cb_index k = n; k < ld; k++)
             to[k] = 0;
-        cb_index k = 0;
-        for (; scale && k < n; k += LANES) /* ld >= n rounded up to 16 */
-            v_store(to + k, v_fma(v_load(to + k), v_load(scale + k), v_load(shift + k)));
-        if (x->type != CB_UINT8 || scale) /* v - v is 0, or NaN where v is not finite */
-            for (k = 0; k < n; k += LANES)
-                bad += v_load(to + k) - v_load(to + k);
         to[n] = (real)x->bias;
     }
     set_not_finite(non_finite, bad);
+}
+
+static void look_ahead(cb_ahead *ahead, int lines)
+{
+    const cb_rows *x = ahead->rows;
+    const cb_index item = x->type == CB_UINT8 ? 1 : x->type == CB_FLOAT32 ? 4 : 8;
+    if (x->column_stride != item)
+        return;
+    for (; lines > 0 && ahead->left > 0; lines--) {
+        __builtin_prefetch((const char *)x->data + *ahead->index * x->row_stride + ahead->at);
+        ahead->at += 64;
+        if (ahead->at >= x->width * item) {
+            ahead->at = 0;
+            ahead->index++;
+            ahead->left--;
+        }
+    }
 }
 
 static void one_hot(const int32_t *labels, const int64_t *index, cb_index row, cb_index rows,
@@ -193,23 +231,6 @@ static void score(int kind, const cb_layer *l, const void *y, cb_index row, cb_i
     }
 }
 
-static void transpose(const cb_layer *l, cb_index col, cb_index cols, void *scratch)
-{
-    const real *w = l->w;
-    const cb_index stride = (l->n_in + 1) * CB_PANEL;
-    for (cb_index p = 0; p < cols; p += CB_PANEL) {
-        real *to = (real *)scratch + p * l->n_out;
-        const cb_index width = cols - p < CB_PANEL ? cols - p : CB_PANEL;
-        for (cb_index j0 = 0; j0 < l->n_out; j0 += CB_PANEL) {
-            const real *from = w + j0 / CB_PANEL * stride + (col + p) * CB_PANEL;
-            const cb_index height = l->n_out - j0 < CB_PANEL ? l->n_out - j0 : CB_PANEL;
-            for (cb_index j = 0; j < height; j++)
-                for (cb_index i = 0; i < CB_PANEL; i++)
-                    to[(j0 + j) * CB_PANEL + i] = i < width ? from[i * CB_PANEL + j] : 0;
-        }
-    }
-}
-
 static void propagate(const cb_layer *l, const cb_layer *next, const void *scratch, cb_index row,
                       cb_index rows, cb_index col, cb_index cols)
 {
@@ -227,13 +248,37 @@ static void propagate(const cb_layer *l, const cb_layer *next, const void *scrat
     derivative_tile(l->activation, (const real *)l->a + at, delta, l->ld_out, rows, vectors);
 }
 
-static void gradient(const cb_layer *l, cb_index m, cb_index row, cb_index rows, cb_index col,
-                     cb_index cols, const cb_update *update)
+static void block_errors(const cb_layer *l, cb_index row, cb_index rows, cb_index col,
+                         cb_index cols)
+{
+    const real *from = (const real *)l->delta + row * l->ld_out + col;
+    real *to = (real *)l->delta_block + col * l->m + row * TILE_COLS;
+    for (cb_index s = 0; s < rows; s++)
+        for (cb_index v = 0; v < vectors_in(cols); v++)
+            v_store(to + s * TILE_COLS + v * LANES, v_load(from + s * l->ld_out + v * LANES));
+}
+
+static void block_inputs(const cb_layer *l, cb_index m, cb_index row, cb_index rows, void *to)
+{
+    const real *from = (const real *)l->a_in + row;
+    real *out = to;
+    for (cb_index s = 0; s < m - 1; s++) /* a vector's rest is overwritten by the next row */
+        for (cb_index r = 0; r < TILE_ROWS; r += LANES)
+            v_store(out + s * TILE_ROWS + r, v_load(from + s * l->ld_in + r));
+    for (cb_index r = 0; r < rows; r++)
+        out[(m - 1) * TILE_ROWS + r] = from[(m - 1) * l->ld_in + r];
+}
+
+static void gradient(const cb_layer *l, cb_index m, const void *inputs, cb_index row,
+                     cb_index rows, cb_index col, cb_index cols, const cb_update *update)
 {
     const cb_index stride = (l->n_in + 1) * CB_PANEL;
     real *w = (real *)(update->rule == CB_STORE ? l->nabla : l->w) + col / CB_PANEL * stride +
               row * CB_PANEL;
-    const real *a_in = (const real *)l->a_in + row, *delta = (const real *)l->delta + col;
+    const real *a = inputs ? (const real *)inputs : (const real *)l->a_in + row;
+    const real *delta = inputs ? (const real *)l->delta_block + col * l->m
+                               : (const real *)l->delta + col;
+    const cb_index lda = inputs ? TILE_ROWS : l->ld_in, ldd = inputs ? TILE_COLS : l->ld_out;
     const int bias_row = (int)(l->n_in - row);
     const cb_index vectors = vectors_in(cols);
     for (cb_index v = 0; v < vectors; v += 2) {
@@ -241,18 +286,22 @@ static void gradient(const cb_layer *l, cb_index m, cb_index row, cb_index rows,
         real *w0 = PANEL_COLUMN(w, v * LANES, stride);
         real *w1 = two ? PANEL_COLUMN(w, (v + 1) * LANES, stride) : w0;
         const real *d0 = delta + v * LANES, *d1 = two ? d0 + LANES : d0;
-        columns_tiles[two][rows - 1](m, a_in, l->ld_in, d0, d1, l->ld_out, w0, w1, bias_row,
-                                     update);
+        columns_tiles[two][rows - 1](m, a, lda, d0, d1, ldd, w0, w1, bias_row, update);
     }
 }
 
 static int all_finite(const void *x, cb_index n)
 {
     const real *p = x;
-    real bad = 0;
-    for (cb_index i = 0; i < n; i++)
-        bad += p[i] - p[i] != 0;
-    return bad == 0;
+    vec bad = {0};
+    cb_index i = 0;
+    for (; i + LANES <= n; i += LANES)
+        bad += v_load(p + i) - v_load(p + i);
+    for (; i < n; i++)
+        bad += v_set(p[i] - p[i]);
+    int found = 0;
+    set_not_finite(&found, bad);
+    return !found;
 }
 
 static void function(int which, const void *x, void *y, cb_index n)
@@ -285,7 +334,10 @@ const cb_kernels KERNEL_TABLE = {
     .score = score,
     .transpose = transpose,
     .propagate = propagate,
+    .block_errors = block_errors,
+    .block_inputs = block_inputs,
     .gradient = gradient,
+    .look_ahead = look_ahead,
     .all_finite = all_finite,
     .function = function,
 };

@@ -35,6 +35,8 @@ typedef struct cb_layer {
     void *nabla;        /* gradient, laid out like w; written by the rule CB_STORE */
     const void *a_in;   /* a^{l-1} [m][ld_in]; column n_in is the constant 1 */
     void *z, *a, *delta; /* [m][ld_out]; z == a where nobody asks for z^l */
+    void *delta_block;  /* delta again, [ceil(n_out/tile_cols)][m][tile_cols], or NULL */
+    cb_index m;         /* samples that the planes have room for */
 } cb_layer;
 
 /* Rows of the user's matrix, read where they lie. */
@@ -46,6 +48,14 @@ typedef struct cb_rows {
     int bias;           /* 1: a^0, whose column `width` is the constant 1; 0: targets */
     const void *scale, *shift; /* [width] in the table's precision, or both NULL */
 } cb_rows;
+
+/* The rows of the next mini-batch, on their way from memory. */
+typedef struct cb_ahead {
+    const cb_rows *rows;
+    const int64_t *index; /* of those rows not yet asked for */
+    cb_index left;        /* how many they are */
+    cb_index at;          /* bytes of the first that are done */
+} cb_ahead;
 
 /* What the gradient's pass does with a finished tile of BP3 and BP4. */
 typedef struct cb_update {
@@ -107,10 +117,22 @@ typedef struct cb_kernels {
     void (*propagate)(const cb_layer *l, const cb_layer *next, const void *scratch, cb_index row,
                       cb_index rows, cb_index col, cb_index cols);
 
+    /* delta_block of samples row .. row + rows and neurons col .. col + cols from delta. */
+    void (*block_errors)(const cb_layer *l, cb_index row, cb_index rows, cb_index col,
+                         cb_index cols);
+
+    /* to[s][r] = a_in[s][row + r], r < rows: [m][tile_rows]; `to` has room for one vector
+     * more. */
+    void (*block_inputs)(const cb_layer *l, cb_index m, cb_index row, cb_index rows, void *to);
+
     /* sum[k][j] = sum_s a_in[s][k] delta[s][j], for inputs row .. row + rows (the input
-     * n_in is the bias's constant 1) and neurons col .. col + cols; then the rule. */
-    void (*gradient)(const cb_layer *l, cb_index m, cb_index row, cb_index rows, cb_index col,
-                     cb_index cols, const cb_update *update);
+     * n_in is the bias's constant 1) and neurons col .. col + cols; then the rule.
+     * inputs: what block_inputs() made of them, with delta_block; or NULL: a_in and delta. */
+    void (*gradient)(const cb_layer *l, cb_index m, const void *inputs, cb_index row,
+                     cb_index rows, cb_index col, cb_index cols, const cb_update *update);
+
+    /* Asks for `lines` cache lines of rows that will soon be gathered; goes on from there. */
+    void (*look_ahead)(cb_ahead *ahead, int lines);
 
     /* 1 where all n elements are finite. */
     int (*all_finite)(const void *x, cb_index n);

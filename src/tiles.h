@@ -42,10 +42,29 @@ INLINE void product_rows(const int MR, const int NV, cb_index K, const real *a, 
     }
 }
 
+/* Meanwhile the rows of w that the sums will meet are asked for, one a step. */
 INLINE void product_columns(const int MR, const int NV, cb_index K, const real *a, cb_index lda,
-                            const real *b0, const real *b1, cb_index ldb, vec acc[TILE_ROWS][2])
+                            const real *b0, const real *b1, cb_index ldb, const real *w0,
+                            const real *w1, vec acc[TILE_ROWS][2])
 {
-    for (cb_index k = 0; k < K; k++) {
+    cb_index k = 0;
+    for (const cb_index end = K < MR ? K : MR; k < end; k++) {
+        const vec x0 = v_load(b0), x1 = NV > 1 ? v_load(b1) : x0;
+        __builtin_prefetch(w0 + k * CB_PANEL, 1);
+        if (NV > 1)
+            __builtin_prefetch(w1 + k * CB_PANEL, 1);
+#pragma GCC unroll 12
+        for (int r = 0; r < MR; r++) {
+            const vec y = v_set(a[r]);
+            acc[r][0] = v_fma(y, x0, acc[r][0]);
+            if (NV > 1)
+                acc[r][1] = v_fma(y, x1, acc[r][1]);
+        }
+        a += lda;
+        b0 += ldb;
+        b1 += ldb;
+    }
+    for (; k < K; k++) {
         const vec x0 = v_load(b0), x1 = NV > 1 ? v_load(b1) : x0;
 #pragma GCC unroll 12
         for (int r = 0; r < MR; r++) {
@@ -89,7 +108,7 @@ INLINE void columns_tile(const int MR, const int NV, cb_index K, const real *a, 
 #pragma GCC unroll 12
     for (int r = 0; r < MR; r++)
         acc[r][0] = acc[r][1] = (vec){0};
-    product_columns(MR, NV, K, a, lda, b0, b1, ldb, acc);
+    product_columns(MR, NV, K, a, lda, b0, b1, ldb, w0, w1, acc);
     const vec m = v_set((real)u->m), rate = v_set((real)-u->rate), decay = v_set((real)u->decay);
     if (u->rule == CB_STORE) {
 #pragma GCC unroll 12
