@@ -3,6 +3,7 @@ from libc.stdint cimport int32_t, int64_t
 
 from cbackprop._kernels cimport (Pass, cb_index, cb_kernels, cb_layer, cb_program, cb_random,
                                  cb_rows, cb_team)
+from cbackprop._pace cimport Pace
 
 
 cdef class Rows:
@@ -34,6 +35,7 @@ cdef class Engine:
     cdef cb_index L, n_bytes
     cdef char *parameters
     cdef int cost, stable
+    cdef Pace pace
     cdef Workspace workspace(self, cb_index m, int threads, int kind, int score)
 
 

@@ -110,8 +110,7 @@ cdef struct Pass:
     void *y                 # [m][layer[L].ld_out]
     double *costs           # [m]: C of each sample
     double *scores          # [m], or [m][n_L] where score is CB_SQUARED_ERROR
-    void **scratch          # [threads]: one transposed block of a weight matrix, or
-                            # blocked inputs of BP4
+    void **scratch          # [threads]: a transposed block of w, or blocked inputs of BP4
 
 
 cdef inline cb_index part(cb_index n, cb_index parts, cb_index i) noexcept nogil:

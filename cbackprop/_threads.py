@@ -5,8 +5,8 @@ import itertools
 import os
 from pathlib import Path
 
-# A mini-batch whose arithmetic takes one thread less than this (floating-point operations)
-# is done by one: two barriers a step and the traffic between cores would eat the gain.
+# A mini-batch of less arithmetic than this (floating-point operations) is done by one
+# thread, or tried first with one: barriers and traffic between cores would eat the gain.
 WORTH_A_SECOND_THREAD = 20_000_000
 
 
@@ -56,8 +56,13 @@ def available() -> int:
     return min(limit for limit in limits if limit is not None)
 
 
+def most(rows: int) -> int:
+    """Threads that a mini-batch of ``rows`` may be trained with."""
+    return max(1, min(available(), rows))
+
+
 def worthwhile(sizes: tuple[int, ...], rows: int, passes: int) -> int:
     """Threads for a mini-batch of ``rows``: passes is 6 for training, 2 for a forward pass."""
     products = sum(a * b for a, b in itertools.pairwise(sizes))
     flops = passes * rows * products
-    return max(1, min(available(), rows, flops // (WORTH_A_SECOND_THREAD // 2)))
+    return max(1, min(most(rows), flops // (WORTH_A_SECOND_THREAD // 2)))

@@ -22,6 +22,7 @@ def train(
     shuffled: bool,
     score: int,
     threads: int,
+    guess: int,
     variance: NDArray[np.float64] | None,
     histories: Sequence[History],
     validated: bool,

@@ -15,6 +15,7 @@ from cbackprop._gradients cimport gradients
 from cbackprop._kernels cimport (CB_FOR_SHUFFLE, CB_SGD, CB_SQUARED_ERROR, Pass, cb_index,
                                  cb_ahead, cb_random, cb_rows, cb_team, cb_update, part, parts_of)
 from cbackprop._output_error cimport measure, output_error
+from cbackprop._pace cimport Pace, begin_pace, current_way, report, slice_seconds
 
 cdef enum Status:
     RUNNING = 0
@@ -22,6 +23,7 @@ cdef enum Status:
     INTERRUPTED = 2         # a signal handler raised
     DIVERGED = 3            # a parameter or the cost is not finite after an epoch; rolled back
     BAD_INPUT = 4           # a value of X or y is not finite; rolled back
+    PAUSED = 5              # the slice is over: time to choose the number of threads
 
 cdef enum:
     TRAINING = 1
@@ -48,8 +50,10 @@ cdef struct Job:
     double *seconds
     # what the threads agree on, written between two barriers
     int stop, ended
-    int non_finite, first_epoch
+    int non_finite, first_epoch, in_epoch
     double epoch_began, last_look
+    double slice_began, slice_end
+    cb_index slice_batches, slice_samples
     char *parameters
     char *snapshot          # as they were when the epoch began
     cb_index n_bytes
@@ -75,6 +79,7 @@ cdef void begin_epoch(Job *job) noexcept nogil:
             job.score_sum[i] = 0
     memcpy(job.snapshot, job.parameters, job.n_bytes)
     job.epoch_began = seconds()
+    job.in_epoch = 1
 
 
 cdef void end_batch(Job *job, cb_index m) noexcept nogil:
@@ -93,6 +98,12 @@ cdef void end_batch(Job *job, cb_index m) noexcept nogil:
     if now - job.last_look > LOOK_SECONDS:
         job.last_look = now
         look_for_signals(job)
+    job.slice_batches += 1
+    job.slice_samples += m
+    if now > job.slice_end and job.stop == RUNNING:
+        job.stop = PAUSED
+    elif job.slice_batches == 1:        # the first warms up, unless it is the only one
+        job.slice_began, job.slice_samples = now, 0
 
 
 cdef void look_for_signals(Job *job) noexcept nogil:
@@ -120,7 +131,7 @@ cdef void end_epoch(Job *job) noexcept nogil:
     job.done += 1
     job.epoch += 1
     job.batch = 0
-    job.first_epoch = 0
+    job.first_epoch = job.in_epoch = 0
     job.epochs_left -= 1
     if job.epochs_left == 0:
         job.ended = COMPLETE
@@ -143,7 +154,7 @@ cdef void train_program(void *argument, int thread, cb_team *team) noexcept nogi
     cdef cb_update update = cb_update(CB_SGD, 0, job.decay, 0)
     cdef cb_ahead ahead
     while True:
-        if thread == 0:
+        if thread == 0 and not job.in_epoch:
             begin_epoch(job)
         barrier(team)
         while batch < batches:
@@ -173,17 +184,33 @@ cdef void train_program(void *argument, int thread, cb_team *team) noexcept nogi
             return
 
 
+cdef void run_in_slices(Job *job, Pace *pace, int threads) noexcept nogil:
+    # With so many threads, or where that is 0, as many as turn out best.
+    job.slice_end = 1e300
+    while True:
+        if threads == 0:
+            job.slice_began = seconds()
+            job.slice_end = job.slice_began + slice_seconds(pace, job.slice_began)
+        job.slice_batches = job.slice_samples = 0
+        run(train_program, job, threads if threads else pace.threads[current_way(pace)])
+        if job.stop != PAUSED:
+            return
+        job.stop = RUNNING
+        report(pace, (seconds() - job.slice_began) / job.slice_samples, seconds())
+
+
 def train(Engine engine not None, Rows x not None, Targets y not None, here, shape,
           Py_ssize_t first, Py_ssize_t epochs, Py_ssize_t batch_size, double learning_rate,
           double l2,
-          uint64_t key, bint shuffled, int score, int threads, variance, histories,
-          bint validated):
+          uint64_t key, bint shuffled, int score, int threads, int guess, variance,
+          histories, bint validated):
     """Trains for `epochs` epochs, the first of which may be the rest of a broken one.
 
     here: the position (epoch, batch, steps, cost_sum, score_sums, and the shape of what it
     belongs to), brought up to date; first: the mini-batch to begin with; histories: each gets
     the whole epochs that were done, with NaN for the validation still to come; variance: of
-    each target, where the score is R^2. Returns (status, error); status is "complete",
+    each target, where the score is R^2; guess: the number of threads to try first, of at most
+    `threads`, or 0 for just `threads`. Returns (status, error); status is "complete",
     "interrupted", "diverged" or "bad input", the last two with the parameters as they were
     when the epoch began. No Python code runs between the last mini-batch and the end of this
     book-keeping, so no signal comes between.
@@ -203,11 +230,13 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
                        here.epoch, first, epochs, 0, 0, here.cost_sum,
                        <double *>address(sums), <double *>address(costs),
                        <double *>address(scores), <double *>address(times),
-                       RUNNING, RUNNING, 0, 1, 0, seconds(), engine.parameters,
-                       <char *>address(snapshot), engine.n_bytes, 0, <void *>pending)
+                       RUNNING, RUNNING, 0, 1, 0, 0, seconds(), 0, 0, 0, 0,
+                       engine.parameters, <char *>address(snapshot), engine.n_bytes, 0, <void *>pending)
+    if guess and (engine.pace.m != m or engine.pace.most != threads):
+        begin_pace(&engine.pace, m, threads, guess)
     with nogil:
         job.environment = float_enter()
-        run(train_program, &job, threads)
+        run_in_slices(&job, &engine.pace, 0 if guess else threads)
         float_leave(job.environment)
     status = job.stop or job.ended
     if status == DIVERGED or status == BAD_INPUT:

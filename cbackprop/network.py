@@ -341,8 +341,8 @@ class Network:
         progress : bool, optional
             Say on standard error how it goes. Default: no.
         n_threads : int, optional
-            Default: what the process may use, fewer where the mini-batch is small. The
-            result does not depend on it.
+            Default: of what the process may use, as many as turn out fastest, by timing
+            while training runs. The result does not depend on it.
 
         Returns
         -------
@@ -387,10 +387,12 @@ class Network:
             )
             check.refuse_nonfinite("X of validation_data", checked, self.dtype)
             self._targets(validation_data[1], len(checked), target.classes, "y of validation_data")
-        threads = self._threads(n_threads, min(len(array), batch_size), 6)
+        m = min(len(array), batch_size)
+        guess = self._threads(None, m, 6) if n_threads is None else 0
+        threads = _threads.most(m) if n_threads is None else self._threads(n_threads, m, 6)
         call = _Call(
             array, rows, target, epochs, min(batch_size, len(array)), eta, l2, bool(shuffle),
-            validation_data, Progress(epochs) if progress else None, threads,
+            validation_data, Progress(epochs) if progress else None, threads, guess,
         )  # fmt: skip
         with self._exclusive():
             return self._run(call)
@@ -416,7 +418,7 @@ class Network:
                 self._engine, call.rows, targets, here, shape, broken,
                 1 if one_by_one else epochs - len(history), call.batch_size, call.eta,
                 call.l2, self._key, call.shuffle, call.target.score, call.threads,
-                variance, (history, self.history), call.validation is not None,
+                call.guess, variance, (history, self.history), call.validation is not None,
             )  # fmt: skip
             broken = 0
             if status == "bad input":
@@ -625,6 +627,7 @@ class _Call(NamedTuple):
     validation: tuple[Any, Any] | None
     progress: Progress | None
     threads: int
+    guess: int
 
 
 def _score_terms(target: check.Target) -> tuple[str, Array | None]:

@@ -93,3 +93,15 @@ def test_validation_data_may_lack_a_class():
     history = net.train(X, labels, epochs=2, validation_data=(X[:2], labels[:2]))
     assert history.validation_score[-1] == net.evaluate(X[:2], labels[:2])["accuracy"]
     assert len(history.validation_cost) == 2
+
+
+def test_the_number_of_threads_chosen_while_training_changes_no_bit():
+    rng = np.random.default_rng(3)
+    X, y = rng.random((4000, 60), np.float32), rng.integers(0, 5, 4000)
+    nets = [Network([60, 40, 5], output="softmax", rng=1) for _ in range(2)]
+    for net, threads in zip(nets, (None, 1), strict=True):
+        net.train(X, y, epochs=12, batch_size=20, n_threads=threads)
+        net.train(X, y, epochs=3, batch_size=100, n_threads=threads)
+    for a, b in zip(nets[0].weights, nets[1].weights, strict=True):
+        assert a.tobytes() == b.tobytes()
+    assert nets[0].history.cost == nets[1].history.cost
