@@ -8,31 +8,42 @@ cdef void propagate_error(const Pass *p, int thread, cb_index first,
     # For samples first .. last - 1 and l = L-1 .. 1:
     #     delta^l = ((w^{l+1})^T delta^{l+1}) * sigma'(z^l)
     #                                         delta[l] = (delta[l+1] @ w[l+1]) * sigma'(z[l])
-    # A block of w^{l+1} is transposed into the thread's scratch just before its use.
-    cdef cb_index l, block, col, cols, i, row, n = last - first
-    cdef cb_index tiles = parts_of(n, p.kernels.tile_rows)
-    cdef const cb_layer *layer
-    cdef const cb_layer *next
+    propagate_error_to(p, 1, thread, first, last)
+
+
+cdef void propagate_error_to(const Pass *p, cb_index end, int thread, cb_index first,
+                             cb_index last) noexcept nogil:
+    # Down to layer `end`.
+    cdef cb_index l, n = last - first
     if n == 0:
         return
     block_errors(p, &p.layer[p.L], first, n)
-    for l in range(p.L - 1, 0, -1):
-        layer = &p.layer[l]
-        next = &p.layer[l + 1]
-        for block in range(parts_of(layer.n_out, p.kernels.tile_cols)):
-            col = block * p.kernels.tile_cols
-            cols = min(<cb_index>p.kernels.tile_cols, layer.n_out - col)
-            p.kernels.transpose(next, col, cols, p.scratch[thread])
-            for i in range(tiles):
-                row = part(n, tiles, i)
-                p.kernels.propagate(layer, next, p.scratch[thread], first + row,
-                                    part(n, tiles, i + 1) - row, col, cols)
-            if layer.delta_block != NULL and layer.activation != CB_SOFTMAX:
-                p.kernels.block_errors(layer, first, n, col, cols)
-        if layer.activation == CB_SOFTMAX:
+    for l in range(p.L - 1, end - 1, -1):
+        propagate_columns(p, l, thread, first, last, 0, p.layer[l].n_out)
+        if p.layer[l].activation == CB_SOFTMAX:
             # not element-wise: (2.15) stands in for the product with sigma'
-            p.kernels.through_activation(layer, first, n)
-            block_errors(p, layer, first, n)
+            p.kernels.through_activation(&p.layer[l], first, n)
+            block_errors(p, &p.layer[l], first, n)
+
+
+cdef void propagate_columns(const Pass *p, cb_index l, int thread, cb_index first, cb_index last,
+                            cb_index begin, cb_index end) noexcept nogil:
+    # Neurons begin .. end - 1 of layer l, begin at a panel's edge. A block of w^{l+1} is
+    # transposed into the thread's scratch just before its use.
+    cdef cb_index col, cols, i, row, n = last - first, tiles = parts_of(n, p.kernels.tile_rows)
+    cdef const cb_layer *layer = &p.layer[l]
+    cdef const cb_layer *next = &p.layer[l + 1]
+    col = begin
+    while col < end:
+        cols = min(<cb_index>p.kernels.tile_cols, end - col)
+        p.kernels.transpose(next, col, cols, p.scratch[thread])
+        for i in range(tiles):
+            row = part(n, tiles, i)
+            p.kernels.propagate(layer, next, p.scratch[thread], first + row,
+                                part(n, tiles, i + 1) - row, col, cols)
+        if layer.delta_block != NULL and layer.activation != CB_SOFTMAX:
+            p.kernels.block_errors(layer, first, n, col, cols)
+        col += p.kernels.tile_cols
 
 
 cdef void block_errors(const Pass *p, const cb_layer *layer, cb_index first,

@@ -18,9 +18,9 @@ cdef void gradients(const Pass *p, cb_index m, int thread, int threads, const cb
     cdef cb_index mine = part(work, threads, thread), theirs = part(work, threads, thread + 1)
     for l in range(1, p.L + 1):
         tiles = tiles_of(p, l)
-        layer_gradient(p, l, m, share(mine - before, tiles, blocks_of(p, l)),
-                       share(theirs - before, tiles, blocks_of(p, l)), p.scratch[thread], update,
-                       ahead)
+        gradient_rows(p, l, m, share(mine - before, tiles, blocks_of(p, l)),
+                      share(theirs - before, tiles, blocks_of(p, l)), 0, p.layer[l].n_out,
+                      p.scratch[thread], update, ahead)
         before += tiles * blocks_of(p, l)
 
 
@@ -37,13 +37,20 @@ cdef inline cb_index share(cb_index work, cb_index tiles, cb_index blocks) noexc
     return max(<cb_index>0, min(tiles, work // blocks))
 
 
-cdef void layer_gradient(const Pass *p, cb_index l, cb_index m, cb_index first, cb_index last,
-                         void *scratch, const cb_update *update, cb_ahead *ahead) noexcept nogil:
+cdef void gradient_columns(const Pass *p, cb_index l, cb_index m, cb_index begin, cb_index end,
+                           const cb_update *update, cb_ahead *ahead) noexcept nogil:
+    # Neurons begin .. end - 1 of layer l, begin at a panel's edge; operands where they lie.
+    gradient_rows(p, l, m, 0, tiles_of(p, l), begin, end, NULL, update, ahead)
+
+
+cdef void gradient_rows(const Pass *p, cb_index l, cb_index m, cb_index first, cb_index last,
+                        cb_index begin_col, cb_index end_col, void *scratch,
+                        const cb_update *update, cb_ahead *ahead) noexcept nogil:
     # Rows of tiles first .. last - 1. Where the mini-batch is large, the inputs of some of
     # them are laid out for the tiles beforehand, so that every block of columns finds them
     # near.
     cdef const cb_layer *layer = &p.layer[l]
-    cdef cb_index tiles = tiles_of(p, l), at_once = last - first, block, col, cols, i, begin, row
+    cdef cb_index tiles = tiles_of(p, l), at_once = last - first, col, cols, i, begin, row
     cdef cb_index size = p.kernels.tile_rows * m * p.kernels.itemsize
     cdef char *inputs = NULL
     if layer.delta_block != NULL:
@@ -56,9 +63,9 @@ cdef void layer_gradient(const Pass *p, cb_index l, cb_index m, cb_index first, 
                 row = part(layer.n_in + 1, tiles, i)
                 p.kernels.block_inputs(layer, m, row, part(layer.n_in + 1, tiles, i + 1) - row,
                                        inputs + (i - begin) * size)
-        for block in range(blocks_of(p, l)):
-            col = block * p.kernels.tile_cols
-            cols = min(<cb_index>p.kernels.tile_cols, layer.n_out - col)
+        col = begin_col
+        while col < end_col:
+            cols = min(<cb_index>p.kernels.tile_cols, end_col - col)
             for i in range(begin, min(last, begin + at_once)):
                 row = part(layer.n_in + 1, tiles, i)
                 p.kernels.gradient(layer, m,
@@ -66,4 +73,5 @@ cdef void layer_gradient(const Pass *p, cb_index l, cb_index m, cb_index first, 
                                    part(layer.n_in + 1, tiles, i + 1) - row, col, cols, update)
                 if ahead != NULL and ahead.left > 0:
                     p.kernels.look_ahead(ahead, 8)
+            col += p.kernels.tile_cols
         begin += at_once

@@ -5,17 +5,19 @@ import numpy
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from cbackprop._engine cimport (Engine, Rows, Targets, Workspace, barrier, float_enter,
                                 float_leave, load, run, seconds, shuffle, team_size)
-from cbackprop._error_propagation cimport propagate_error
-from cbackprop._forward cimport forward
-from cbackprop._gradients cimport gradients
-from cbackprop._kernels cimport (CB_FOR_SHUFFLE, CB_SGD, CB_SQUARED_ERROR, Pass, cb_index,
-                                 cb_ahead, cb_random, cb_rows, cb_team, cb_update, part, parts_of)
+from cbackprop._error_propagation cimport (propagate_columns, propagate_error,
+                                           propagate_error_to)
+from cbackprop._forward cimport forward, forward_columns, forward_from
+from cbackprop._gradients cimport gradient_columns, gradients
+from cbackprop._kernels cimport (CB_FOR_SHUFFLE, CB_PANEL, CB_SGD, CB_SOFTMAX, CB_SQUARED_ERROR,
+                                 Pass, cb_ahead, cb_index, cb_random, cb_rows, cb_team,
+                                 cb_update, is_blocked, part, parts_of)
 from cbackprop._output_error cimport measure, output_error
-from cbackprop._pace cimport Pace, begin_pace, current_way, report, slice_seconds
+from cbackprop._pace cimport MOST_OWNERS, Pace, begin_pace, current_way, report, slice_seconds
 
 cdef enum Status:
     RUNNING = 0
@@ -41,16 +43,24 @@ cdef struct Job:
     double eta, decay       # of the rule w = decay w - eta/m sum
     uint64_t key
     int shuffled
-    # where we are; written by thread 0 only
+    # of threads that own columns
+    const Pass *own[MOST_OWNERS]    # own[0] is p
+    void *a_shared[2]       # a^1, in turn
+    cb_index tail_bytes     # of the weights after layer 1
+    # what the threads agree on, written between two barriers
+    char apart[128]         # what is written lies apart from what is only read
+    int stop, ended
+    int stops[2]            # of owners: stop before this mini-batch, before the next; in turn
+    int non_finite
+    char apart_too[128]
+    # where we are; thread 0 alone
+    int first_epoch, in_epoch
     cb_index epoch, batch, epochs_left, done, steps
     double cost_sum
     double *score_sum       # [1], or [n_L]
     double *costs           # results, one for each epoch of this call
     double *scores
     double *seconds
-    # what the threads agree on, written between two barriers
-    int stop, ended
-    int non_finite, first_epoch, in_epoch
     double epoch_began, last_look
     double slice_began, slice_end
     cb_index slice_batches, slice_samples
@@ -184,19 +194,110 @@ cdef void train_program(void *argument, int thread, cb_team *team) noexcept nogi
             return
 
 
-cdef void run_in_slices(Job *job, Pace *pace, int threads) noexcept nogil:
-    # With so many threads, or where that is 0, as many as turn out best.
-    job.slice_end = 1e300
+cdef void owners_program(void *argument, int thread, cb_team *team) noexcept nogil:
+    # Each thread owns some neurons of layer 1, whose weights never leave its cache, and does
+    # everything after layer 1 for itself, with its own copy of those weights. What the
+    # threads tell each other is a^1, in turn in two places, so that they meet once a step.
+    cdef Job *job = <Job *>argument
+    cdef const Pass *p = job.own[thread]
+    cdef int threads = team_size(team), turn = 0
+    cdef cb_index batch = job.batch, batches = parts_of(job.n, job.batch_size), m, l
+    cdef cb_index panels = parts_of(p.layer[1].n_out, CB_PANEL)
+    cdef cb_index begin = part(panels, threads, thread) * CB_PANEL
+    cdef cb_index end = min(p.layer[1].n_out, part(panels, threads, thread + 1) * CB_PANEL)
+    cdef cb_update update = cb_update(CB_SGD, 0, job.decay, 0)
+    cdef cb_ahead ahead
+    cdef void *a[2]
+    a[0], a[1] = job.a_shared[0], job.a_shared[1]
+    if thread:
+        memcpy(p.layer[2].w, job.p.layer[2].w, job.tail_bytes)
     while True:
-        if threads == 0:
-            job.slice_began = seconds()
-            job.slice_end = job.slice_began + slice_seconds(pace, job.slice_began)
+        if thread == 0:
+            job.stops[0] = job.stops[1] = 0
+            if not job.in_epoch:
+                begin_epoch(job)
+        barrier(team)
+        while batch < batches:
+            m = min(job.batch_size, job.n - batch * job.batch_size)
+            p.layer[1].a = p.layer[1].z = a[turn]
+            p.layer[2].a_in = a[turn]
+            load(p, job.x, job.y, job.labels, job.index + batch * job.batch_size, 0, m,
+                 &job.non_finite)
+            forward_columns(p, 1, 0, m, begin, end)
+            if end == p.layer[1].n_out:
+                p.kernels.complete_rows(&p.layer[1], 0, m)
+            barrier(team)
+            if job.stops[turn]:
+                break
+            forward_from(p, 2, 0, m)
+            if thread == 0:
+                measure(p, 0, m)
+            output_error(p, 0, m)
+            propagate_error_to(p, 2, 0, 0, m)
+            propagate_columns(p, 1, 0, 0, m, begin, end)
+            update.rate = job.eta / m
+            look_ahead(job, batch + 1, 0, 1, &ahead)
+            gradient_columns(p, 1, m, begin, end, &update, &ahead)
+            for l in range(2, p.L + 1):
+                gradient_columns(p, l, m, 0, p.layer[l].n_out, &update, &ahead)
+            turn = 1 - turn
+            if thread == 0:
+                end_batch(job, m)
+                job.stops[turn] = job.stop
+            batch += 1
+        barrier(team)
+        if job.stops[turn]:
+            break
+        batch = 0
+        if thread == 0:
+            end_epoch(job)
+        barrier(team)
+        if job.ended:
+            break
+    p.layer[1].a = p.layer[1].z = a[0]
+    p.layer[2].a_in = a[0]
+
+
+cdef void run_in_slices(Job *job, Pace *pace) noexcept nogil:
+    # One slice to the end where there is no choice.
+    cdef int way
+    while True:
+        way = current_way(pace)
+        job.slice_began = seconds()
+        job.slice_end = job.slice_began + slice_seconds(pace, job.slice_began)
         job.slice_batches = job.slice_samples = 0
-        run(train_program, job, threads if threads else pace.threads[current_way(pace)])
+        run(owners_program if pace.owners[way] else train_program, job, pace.threads[way])
         if job.stop != PAUSED:
             return
         job.stop = RUNNING
         report(pace, (seconds() - job.slice_began) / job.slice_samples, seconds())
+
+
+cdef int most_owners(Engine engine, cb_index m, int threads) noexcept:
+    # How many threads may own columns: where most of the work is the first layer's.
+    cdef cb_index l, products = 0
+    for l in range(1, engine.L + 1):
+        products += engine.layer[l].n_in * engine.layer[l].n_out
+        if is_blocked(engine.kernels, &engine.layer[l], m):
+            return 0
+    if (engine.L < 2 or engine.layer[1].activation == CB_SOFTMAX
+            or 2 * engine.layer[1].n_in * engine.layer[1].n_out < products):
+        return 0
+    return min(threads, MOST_OWNERS, <int>parts_of(engine.layer[1].n_out, CB_PANEL))
+
+
+cdef own_pass(Job *job, Engine engine, cb_index m, int score, int thread):
+    # Memory of a mini-batch and of the weights after layer 1 for one more owner.
+    cdef Workspace w = Workspace(engine, m, 1, TRAINING, score)
+    cdef cb_index l
+    cdef char *tail = <char *>engine.layer[2].w
+    job.tail_bytes = engine.parameters + engine.n_bytes - tail
+    copy = numpy.empty(job.tail_bytes + 128, numpy.uint8)
+    cdef uintptr_t base = (address(copy) + 127) // 128 * 128
+    for l in range(2, engine.L + 1):
+        w.p.layer[l].w = <char *>base + (<char *>engine.layer[l].w - tail)
+    job.own[thread] = &w.p
+    return w, copy
 
 
 def train(Engine engine not None, Rows x not None, Targets y not None, here, shape,
@@ -209,7 +310,7 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     here: the position (epoch, batch, steps, cost_sum, score_sums, and the shape of what it
     belongs to), brought up to date; first: the mini-batch to begin with; histories: each gets
     the whole epochs that were done, with NaN for the validation still to come; variance: of
-    each target, where the score is R^2; guess: the number of threads to try first, of at most
+    each target, where the score is R^2; guess: the number of threads to try first, of 1 to
     `threads`, or 0 for just `threads`. Returns (status, error); status is "complete",
     "interrupted", "diverged" or "bad input", the last two with the parameters as they were
     when the epoch began. No Python code runs between the last mini-batch and the end of this
@@ -225,18 +326,34 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     snapshot = numpy.empty(engine.n_bytes, numpy.uint8)
     index = numpy.empty(x.n, numpy.int64)
     costs, scores, times = (numpy.zeros(epochs), numpy.zeros((epochs, width)), numpy.zeros(epochs))
-    cdef Job job = Job(w.p, &x.rows, y.rows(), y.labels, <int64_t *>address(index), x.n, m,
-                       learning_rate, 1 - learning_rate * l2 / x.n, key, shuffled,
-                       here.epoch, first, epochs, 0, 0, here.cost_sum,
-                       <double *>address(sums), <double *>address(costs),
-                       <double *>address(scores), <double *>address(times),
-                       RUNNING, RUNNING, 0, 1, 0, 0, seconds(), 0, 0, 0, 0,
-                       engine.parameters, <char *>address(snapshot), engine.n_bytes, 0, <void *>pending)
-    if guess and (engine.pace.m != m or engine.pace.most != threads):
-        begin_pace(&engine.pace, m, threads, guess)
+    cdef Job job
+    memset(&job, 0, sizeof(Job))
+    job.p = w.p
+    job.x, job.y, job.labels = &x.rows, y.rows(), y.labels
+    job.index, job.n, job.batch_size = <int64_t *>address(index), x.n, m
+    job.eta, job.decay = learning_rate, 1 - learning_rate * l2 / x.n
+    job.key, job.shuffled = key, shuffled
+    job.first_epoch = 1
+    job.epoch, job.batch, job.epochs_left = here.epoch, first, epochs
+    job.cost_sum, job.score_sum = here.cost_sum, <double *>address(sums)
+    job.costs, job.scores = <double *>address(costs), <double *>address(scores)
+    job.seconds, job.last_look = <double *>address(times), seconds()
+    job.parameters, job.n_bytes = engine.parameters, engine.n_bytes
+    job.snapshot, job.pending = <char *>address(snapshot), <void *>pending
+    cdef int least = 1 if guess else threads, owners = 0, thread
+    # The owners' memory is not worth its while for a handful of mini-batches.
+    if epochs * batches >= 32:
+        owners = most_owners(engine, m, threads)
+    if (engine.pace.m != m or engine.pace.least != least or engine.pace.most != threads
+            or engine.pace.owned != owners):
+        begin_pace(&engine.pace, m, least, threads, guess or threads, owners)
+    job.own[0] = &job.p
+    _keep = [own_pass(&job, engine, m, score, thread) for thread in range(1, owners)]
+    if owners > 1:
+        job.a_shared[0], job.a_shared[1] = job.p.layer[1].a, job.own[1].layer[1].a
     with nogil:
         job.environment = float_enter()
-        run_in_slices(&job, &engine.pace, 0 if guess else threads)
+        run_in_slices(&job, &engine.pace)
         float_leave(job.environment)
     status = job.stop or job.ended
     if status == DIVERGED or status == BAD_INPUT:

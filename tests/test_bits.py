@@ -95,13 +95,14 @@ def test_validation_data_may_lack_a_class():
     assert len(history.validation_cost) == 2
 
 
-def test_the_number_of_threads_chosen_while_training_changes_no_bit():
+@pytest.mark.parametrize("threads", [None, 2, 3])
+def test_ways_to_share_the_work_chosen_while_training_change_no_bit(threads):
     rng = np.random.default_rng(3)
     X, y = rng.random((4000, 60), np.float32), rng.integers(0, 5, 4000)
-    nets = [Network([60, 40, 5], output="softmax", rng=1) for _ in range(2)]
-    for net, threads in zip(nets, (None, 1), strict=True):
-        net.train(X, y, epochs=12, batch_size=20, n_threads=threads)
-        net.train(X, y, epochs=3, batch_size=100, n_threads=threads)
+    nets = [Network([60, 40, 20, 5], output="softmax", rng=1) for _ in range(2)]
+    for net, n in zip(nets, (threads, 1), strict=True):
+        net.train(X, y, epochs=12, batch_size=20, n_threads=n)
+        net.train(X, y, epochs=3, batch_size=100, n_threads=n)
     for a, b in zip(nets[0].weights, nets[1].weights, strict=True):
         assert a.tobytes() == b.tobytes()
     assert nets[0].history.cost == nets[1].history.cost
