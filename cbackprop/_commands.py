@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cbackprop
-from cbackprop import History, Network, certify, costs, reference
+from cbackprop import History, Network, _bench, certify, costs, reference
 from cbackprop import activations as activation_rows
 from cbackprop.datasets import Dataset, load_digits
 from cbackprop.io import tables
@@ -366,4 +366,23 @@ def run_info(arguments: argparse.Namespace) -> int:
     print(f"{net.steps:,} mini-batches trained")
     if net.classes is not None:
         print(f"labels: {', '.join(map(str, net.classes))}")
+    return 0
+
+
+def run_bench(arguments: argparse.Namespace) -> int:
+    """``cbackprop bench``: this package and NumPy in turn, epoch by epoch."""
+    if arguments.repeats < 1:
+        raise ValueError(f"--repeats {arguments.repeats}, expected at least 1")
+    if arguments.threads is not None and arguments.threads < 1:
+        raise ValueError(f"--threads {arguments.threads}, expected at least 1")
+    head = f"{'':<7}{'network':<26}{'batch':>6}"
+    print(f"{head}{'us a step':>11}{'Gflop/s':>9}{'NumPy':>10}{'ratio':>7}")
+    for name in arguments.rows:
+        (r,) = _bench.quick([name], arguments.repeats, arguments.threads)
+        print(
+            f"{r['name']:<7}{r['network']:<26}{r['batch']:>6}{r['us']:>11.1f}{r['gflops']:>9.1f}"
+            f"{r['numpy_us']:>10.1f}{r['numpy_us'] / r['us']:>7.1f}",
+            flush=True,
+        )
+    print("Medians, checks and gathering included. The full comparison: python -m benchmarks.")
     return 0

@@ -1,4 +1,4 @@
-"""The command line: ``cbackprop demo | train | predict | evaluate | certify | info``.
+"""The command line: ``cbackprop demo | train | predict | evaluate | certify | info | bench``.
 
 Exit codes: 0 done, 1 training (or a save, or a certificate) failed, 2 a mistake in the command or
 its data, 130 interrupted, 141 the reader of the output has gone.
@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import cbackprop
 from cbackprop import _commands as commands
+from cbackprop._bench import SGD_WORKLOADS as WORKLOADS
 from cbackprop.activations import ACTIVATIONS
 from cbackprop.costs import COSTS
 
@@ -103,6 +104,7 @@ _EXAMPLES = {
     "evaluate": ["cbackprop evaluate digits.model digits"],
     "certify": ["cbackprop certify digits.model digits --rows 5"],
     "info": ["cbackprop info digits.model"],
+    "bench": ["cbackprop bench", "cbackprop bench --rows book tiny --threads 1"],
 }
 
 
@@ -160,6 +162,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     info = _command(add, "info", commands.run_info, "what a model file holds")
     info.add_argument("model", metavar="MODEL", help="file written by train --save")
+    about = "training speed beside NumPy's on made-up data, in about ten seconds"
+    bench = _command(add, "bench", commands.run_bench, about)
+    names = sorted(WORKLOADS)
+    bench.add_argument(
+        "--rows", nargs="+", choices=names, metavar="ROW", default=["book", "tiny", "std"],
+        help=f"networks to train: {', '.join(names)} (default: book tiny std)",
+    )  # fmt: skip
+    bench.add_argument(
+        "--threads", type=int, metavar="N", help="default: as many as turn out fastest"
+    )
+    bench.add_argument(
+        "--repeats", type=int, default=5, metavar="N", help="epochs of each, in turn (default: 5)"
+    )
     return parser
 
 

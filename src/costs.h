@@ -6,10 +6,11 @@
 /* a kept off 0 and 1, where log and 1/a have no value. */
 INLINE vec off_zero(vec a) { return v_max(a, v_set(REAL_TINY)); }
 
-static double tree_sum(double s[CB_PANEL])
+/* Of n terms summed modulo CB_PANEL: sums that stayed 0 are left out. */
+static double tree_sum(double s[CB_PANEL], cb_index n)
 {
     for (int half = CB_PANEL / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
+        for (int i = 0; i < half && i + half < n; i++)
             s[i] += s[i + half];
     return s[0];
 }
@@ -28,7 +29,7 @@ static double quadratic_value(const real *a, const real *y, cb_index n)
         const double d = (double)a[j + i] - (double)y[j + i];
         s[i] += d * d;
     }
-    return 0.5 * tree_sum(s);
+    return 0.5 * tree_sum(s, n);
 }
 
 /* The terms of one vector of outputs, each a cost to be summed. */
@@ -74,7 +75,7 @@ static double entropy_value(int cost, const cb_layer *l, const real *z, const re
         for (int i = 0; i < LANES && j + i < n; i++)
             s[(j + i) % CB_PANEL] += (double)terms[i];
     }
-    return tree_sum(s);
+    return tree_sum(s, n);
 }
 
 /* dC/da of one vector of outputs */

@@ -106,7 +106,7 @@ static void look_ahead(cb_ahead *ahead, int lines)
     if (x->column_stride != item)
         return;
     for (; lines > 0 && ahead->left > 0; lines--) {
-        __builtin_prefetch((const char *)x->data + *ahead->index * x->row_stride + ahead->at);
+        __builtin_prefetch((const char *)x->data + *ahead->index * x->row_stride + ahead->at, 0, 2);
         ahead->at += 64;
         if (ahead->at >= x->width * item) {
             ahead->at = 0;

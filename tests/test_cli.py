@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 
 import cbackprop
-from cbackprop import _commands
+from cbackprop import _bench, _commands
 from cbackprop.cli import main
 from cbackprop.io import tables
 
@@ -803,3 +804,27 @@ def test_process_with_a_broken_pipe() -> None:
         error = predicting.stderr.read()
         assert predicting.wait(timeout=30) == 141
     assert error == ""
+
+
+def test_bench_prints_a_line_for_each_row(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "bench", "--rows", "tiny", "--repeats", 1, "--threads", 1)
+    assert code == 0
+    name, network, batch, *figures = out.splitlines()[1].split()
+    assert (name, network, batch) == ("tiny", "4-64-64-2", "32")
+    assert all(float(figure) > 0 for figure in figures)
+
+
+def test_bench_refuses_no_repeats(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--repeats 0" in refused(capsys, "bench", "--repeats", 0)
+
+
+@pytest.mark.parametrize("name", ["book", "std", "tiny", "higgs"])
+def test_the_rival_of_bench_does_the_same_work(name: str) -> None:
+    work = replace(_bench.WORKLOADS[name], rows=2 * _bench.WORKLOADS[name].batch)
+    X, y, weights = work.data()
+    net = _bench.network(work, weights, "float64")
+    rival = _bench.NumpyTrainer(work, X, y, weights, "float64")
+    net.train(X, y, batch_size=work.batch, learning_rate=work.learning_rate, shuffle=False)
+    rival.epoch(np.arange(work.rows))
+    for ours, theirs in zip(net.weights + net.biases, rival.w + rival.b, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-13)

@@ -1,50 +1,54 @@
-"""The book's network.py style: NumPy, one sample at a time, float64, column vectors."""
-
-from itertools import pairwise
+"""The book's style: one sample at a time, float64, gradients summed and then applied."""
 
 import numpy as np
 
-LABEL = "NumPy, per sample (the book's style)"
+LABEL = "NumPy, per sample"
+THREADS = (1,)
+ONLY = ("book",)
 
 
-def build(sizes, X, y, rng):
-    weights = [rng.standard_normal((b, a)) / np.sqrt(a) for a, b in pairwise(sizes)]
-    biases = [np.zeros((b, 1)) for b in sizes[1:]]
-    targets = np.eye(sizes[-1])[y]
-    data = [(x.reshape(-1, 1), t.reshape(-1, 1)) for x, t in zip(X, targets, strict=True)]
-    return weights, biases, data
+def build(work, X, y, weights, threads, dtype):
+    columns = [x.reshape(-1, 1).astype(np.float64) for x in X]
+    targets = [t.reshape(-1, 1).astype(np.float64) for t in y]
+    w = [w.astype(np.float64) for w, _ in weights]
+    b = [b.astype(np.float64).reshape(-1, 1) for _, b in weights]
+    return work, columns, targets, w, b
 
 
 def sigmoid(z):
-    return 1.0 / (1.0 + np.exp(-z))
+    return 1 / (1 + np.exp(-z))
 
 
-def train_epoch(state, batch, eta, order):
-    weights, biases, data = state
-    for start in range(0, len(order), batch):
-        nabla_w = [np.zeros_like(w) for w in weights]
-        nabla_b = [np.zeros_like(b) for b in biases]
-        rows = order[start : start + batch]
-        for i in rows:
-            x, y = data[i]
-            activations = [x]
-            for w, b in zip(weights, biases, strict=True):
-                activations.append(sigmoid(w @ activations[-1] + b))
-            a = activations[-1]
-            delta = (a - y) * a * (1 - a)
-            for l in range(len(weights) - 1, -1, -1):
-                nabla_b[l] += delta
-                nabla_w[l] += delta @ activations[l].T
-                if l > 0:
-                    a = activations[l]
-                    delta = (weights[l].T @ delta) * a * (1 - a)
-        for l in range(len(weights)):
-            weights[l] -= eta / len(rows) * nabla_w[l]
-            biases[l] -= eta / len(rows) * nabla_b[l]
+def gradients(w, b, x, y):
+    activations, zs = [x], []
+    for weight, bias in zip(w, b, strict=True):
+        zs.append(weight @ activations[-1] + bias)
+        activations.append(sigmoid(zs[-1]))
+    nabla_w, nabla_b = [None] * len(w), [None] * len(b)
+    delta = (activations[-1] - y) * sigmoid(zs[-1]) * (1 - sigmoid(zs[-1]))
+    for l in range(len(w) - 1, -1, -1):
+        nabla_w[l], nabla_b[l] = delta @ activations[l].T, delta
+        if l > 0:
+            slope = sigmoid(zs[l - 1]) * (1 - sigmoid(zs[l - 1]))
+            delta = (w[l].T @ delta) * slope
+    return nabla_w, nabla_b
 
 
-def outputs(state, X):
-    a = X.astype(np.float64)
-    for w, b in zip(state[0], state[1], strict=True):
-        a = sigmoid(a @ w.T + b[:, 0])
-    return a
+def run(state, orders, shuffle):
+    work, X, Y, w, b = state
+    for order in orders:
+        for start in range(0, len(order), work.batch):
+            rows = order[start : start + work.batch]
+            sum_w, sum_b = [np.zeros_like(p) for p in w], [np.zeros_like(p) for p in b]
+            for i in rows:
+                nabla_w, nabla_b = gradients(w, b, X[i], Y[i])
+                sum_w = [s + g for s, g in zip(sum_w, nabla_w, strict=True)]
+                sum_b = [s + g for s, g in zip(sum_b, nabla_b, strict=True)]
+            rate = work.learning_rate / len(rows)
+            for l in range(len(w)):
+                w[l] -= rate * sum_w[l]
+                b[l] -= rate * sum_b[l]
+
+
+def parameters(state):
+    return [(w, b[:, 0]) for w, b in zip(state[3], state[4], strict=True)]

@@ -1,24 +1,22 @@
-"""cbackprop's Network.train, its checks included; n_threads as the default chooses."""
+"""cbackprop's Network.train, all its checks included."""
 
-from itertools import pairwise
-
-import numpy as np
-
-import cbackprop
+from cbackprop._bench import network
 
 LABEL = "cbackprop"
+THREADS = (1, 2, None)
 
 
-def build(sizes, X, y, rng):
-    net = cbackprop.Network(sizes, rng=0)
-    net.weights = [rng.standard_normal((b, a)) / np.sqrt(a) for a, b in pairwise(sizes)]
-    return net, X.astype(np.float32), y
+def build(work, X, y, weights, threads, dtype):
+    return work, network(work, weights, dtype), X.astype(dtype), y, threads
 
 
-def train_epoch(state, batch, eta, order):
-    net, X, y = state
-    net.train(X, y, epochs=1, batch_size=batch, learning_rate=eta)
+def run(state, orders, shuffle):
+    work, net, X, y, threads = state
+    net.train(
+        X, y, epochs=len(orders), batch_size=work.batch, optimizer=work.optimizer,
+        learning_rate=work.learning_rate, shuffle=shuffle, n_threads=threads,
+    )  # fmt: skip
 
 
-def outputs(state, X):
-    return state[0].predict(X)
+def parameters(state):
+    return list(zip(state[1].weights, state[1].biases, strict=True))
