@@ -191,6 +191,7 @@ def quick(names: list[str], repeats: int = 5, n_threads: int | None = None) -> l
         steps = -(-work.rows // work.batch)
         for repeat in range(repeats + 1):
             rows = order.permutation(work.rows)
+            time.sleep(0.1)  # NumPy's BLAS threads still spin for a while
             start = time.perf_counter()
             net.train(
                 X, y, batch_size=work.batch, learning_rate=work.learning_rate, n_threads=n_threads

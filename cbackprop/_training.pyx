@@ -261,16 +261,18 @@ cdef void owners_program(void *argument, int thread, cb_team *team) noexcept nog
 cdef void run_in_slices(Job *job, Pace *pace) noexcept nogil:
     # One slice to the end where there is no choice.
     cdef int way
+    cdef double began, now
     while True:
         way = current_way(pace)
-        job.slice_began = seconds()
-        job.slice_end = job.slice_began + slice_seconds(pace, job.slice_began)
+        job.slice_began = began = seconds()
+        job.slice_end = began + slice_seconds(pace, began)
         job.slice_batches = job.slice_samples = 0
         run(owners_program if pace.owners[way] else train_program, job, pace.threads[way])
         if job.stop != PAUSED:
             return
         job.stop = RUNNING
-        report(pace, (seconds() - job.slice_began) / job.slice_samples, seconds())
+        now = seconds()
+        report(pace, (now - job.slice_began) / job.slice_samples, now - began, now)
 
 
 cdef int most_owners(Engine engine, cb_index m, int threads) noexcept:
