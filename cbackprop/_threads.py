@@ -56,8 +56,13 @@ def available() -> int:
     return min(limit for limit in limits if limit is not None)
 
 
+@functools.cache
+def _products(sizes: tuple[int, ...]) -> int:
+    return sum(a * b for a, b in itertools.pairwise(sizes))
+
+
 def worthwhile(sizes: tuple[int, ...], rows: int, passes: int) -> int:
     """Threads for a mini-batch of ``rows``: passes is 6 for training, 2 for a forward pass."""
-    products = sum(a * b for a, b in itertools.pairwise(sizes))
-    flops = passes * rows * products
-    return max(1, min(available(), rows, flops // (WORTH_A_SECOND_THREAD // 2)))
+    wanted = min(rows, passes * rows * _products(sizes) // (WORTH_A_SECOND_THREAD // 2))
+    # What one thread does anyway is not worth asking the system what is available.
+    return 1 if wanted <= 1 else max(1, min(available(), wanted))

@@ -4,11 +4,12 @@ program for all threads, outside the GIL."""
 import numpy
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy
 
-from cbackprop._engine cimport (Engine, Rows, Targets, Workspace, barrier, float_enter,
-                                float_leave, load, run, seconds, shuffle, team_size)
+from cbackprop._engine cimport (TRAINING, Engine, Rows, Targets, Workspace, address, barrier,
+                                float_enter, float_leave, load, run, seconds, shuffle,
+                                team_size)
 from cbackprop._error_propagation cimport propagate_error
 from cbackprop._forward cimport forward
 from cbackprop._gradients cimport gradients
@@ -23,8 +24,7 @@ cdef enum Status:
     DIVERGED = 3            # a parameter or the cost is not finite after an epoch; rolled back
     BAD_INPUT = 4           # a value of X or y is not finite; rolled back
 
-cdef enum:
-    TRAINING = 1
+STATUS = ["running", "complete", "interrupted", "diverged", "bad input"]
 
 cdef double LOOK_SECONDS = 0.02   # between two looks for Ctrl-C
 
@@ -186,12 +186,13 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     pending = []
     snapshot = numpy.empty(engine.n_bytes, numpy.uint8)
     index = numpy.empty(x.n, numpy.int64)
-    costs, scores, times = (numpy.zeros(epochs), numpy.zeros((epochs, width)), numpy.zeros(epochs))
+    curves = numpy.empty(epochs * (2 + width))
+    cdef double *results = <double *>address(curves)
     cdef Job job = Job(w.p, &x.rows, y.rows(), y.labels, <int64_t *>address(index), x.n, m,
                        learning_rate, 1 - learning_rate * l2 / x.n, key, shuffled,
                        here.epoch, first, epochs, 0, 0, here.cost_sum,
-                       <double *>address(sums), <double *>address(costs),
-                       <double *>address(scores), <double *>address(times),
+                       <double *>address(sums), results, results + 2 * epochs,
+                       results + epochs,
                        RUNNING, RUNNING, 0, 1, 0, seconds(), engine.parameters,
                        <char *>address(snapshot), engine.n_bytes, 0, <void *>pending)
     with nogil:
@@ -208,20 +209,20 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     elif status == DIVERGED and job.done:   # a broken epoch that diverged stays as it was
         here.epoch, here.batch, here.shape = job.epoch, 0, shape
         here.steps += job.done * batches - first
+    costs = [job.costs[e] for e in range(job.done)]
     values = [score_of(&job.scores[e * width], variance, width) for e in range(job.done)]
+    times = [job.seconds[e] for e in range(job.done)]
     for history in histories if job.done else ():
         history.score_name = "accuracy" if variance is None else "r2"
-        history.cost.extend(costs[:job.done].tolist())
+        history.cost.extend(costs)
         history.score.extend(values)
         history.learning_rate.extend([learning_rate] * job.done)
-        history.seconds.extend(times[:job.done].tolist())
+        history.seconds.extend(times)
         if validated:
             history.validation_cost.extend([float("nan")] * job.done)
             history.validation_score.extend([float("nan")] * job.done)
-    engine.spare.append(w)
-    names = {COMPLETE: "complete", INTERRUPTED: "interrupted", DIVERGED: "diverged",
-             BAD_INPUT: "bad input"}
-    return names[status], pending[0] if pending else None
+    engine.put_back(w)
+    return STATUS[status], pending[0] if pending else None
 
 
 cdef double score_of(const double *means, variance, cb_index width) except? -1:
@@ -231,8 +232,9 @@ cdef double score_of(const double *means, variance, cb_index width) except? -1:
     cdef double total = 0, of_target
     if variance is None:
         return means[0]
+    cdef const double *variances = <const double *>address(variance)
     for j in range(width):
-        of_target = variance[j]
+        of_target = variances[j]
         if of_target == 0:
             total += means[j] == 0
         else:
@@ -243,7 +245,3 @@ cdef double score_of(const double *means, variance, cb_index width) except? -1:
 def mean_score(means, variance):
     """`score_of` for the mean scores (n,) of an evaluation."""
     return score_of(<double *>address(means), variance, means.size)
-
-
-cdef uintptr_t address(array) except? 0:
-    return <uintptr_t><object>array.__array_interface__["data"][0]

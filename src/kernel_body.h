@@ -4,6 +4,7 @@
 #include "vector.h"
 #include "vecmath.h"
 #include "tiles.h"
+#include "few_rows.h"
 #include "activations.h"
 #include "costs.h"
 
@@ -101,6 +102,12 @@ static void weighted_input(const cb_layer *l, cb_index row, cb_index rows, cb_in
     const real *a_in = (const real *)l->a_in + row * l->ld_in;
     real *z = (real *)l->z + row * l->ld_out + col;
     const cb_index vectors = vectors_in(cols);
+    if (rows <= CB_FEW_ROWS) {
+        weighted_few(K, a_in, l->ld_in, w, stride, rows, vectors, z, l->ld_out);
+        activate_tile(l->activation, z, (real *)l->a + row * l->ld_out + col, l->ld_out, rows,
+                      vectors);
+        return;
+    }
     for (cb_index v = 0; v < vectors; v += 2) { /* z = b + a_in w^T */
         const int two = v + 1 < vectors;
         const real *b0 = PANEL_COLUMN(w, v * LANES, stride);
@@ -249,10 +256,16 @@ static void gradient(const cb_layer *l, cb_index m, cb_index row, cb_index rows,
 static int all_finite(const void *x, cb_index n)
 {
     const real *p = x;
-    real bad = 0;
-    for (cb_index i = 0; i < n; i++)
-        bad += p[i] - p[i] != 0;
-    return bad == 0;
+    vec sum = {0}; /* of v - v: 0, or NaN where a v is not finite */
+    cb_index i = 0;
+    for (; i + LANES <= n; i += LANES)
+        sum += v_load(p + i) - v_load(p + i);
+    int bad = 0;
+    for (int lane = 0; lane < LANES; lane++)
+        bad |= sum[lane] != 0;
+    for (; i < n; i++)
+        bad |= p[i] - p[i] != 0;
+    return !bad;
 }
 
 static void function(int which, const void *x, void *y, cb_index n)
