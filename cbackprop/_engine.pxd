@@ -1,16 +1,25 @@
 from cpython.buffer cimport Py_buffer
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uintptr_t
 
 from cbackprop._kernels cimport (Pass, cb_index, cb_kernels, cb_layer, cb_program, cb_random,
                                  cb_rows, cb_team)
 from cbackprop._pace cimport Pace
 
 
+cdef enum:
+    # kinds of workspace
+    INFERENCE = 0
+    TRAINING = 1
+    EVERYTHING = 2          # every z, delta and gradient kept apart, for the user to read
+    FEW = 3                 # INFERENCE for one or two rows
+    KINDS = 4
+
+
 cdef class Rows:
     cdef Py_buffer buffer
     cdef cb_rows rows
     cdef cb_index n
-    cdef object scale, shift
+    cdef object engine
 
 
 cdef class Targets:
@@ -25,18 +34,35 @@ cdef class Workspace:
     cdef Pass p
     cdef cb_index m
     cdef int threads, kind
+    cdef bint wide          # scores hold n_L numbers a sample
 
 
 cdef class Engine:
     cdef const cb_kernels *kernels
     cdef readonly object sizes, activations, arena
-    cdef object offsets, spare
+    cdef object offsets, spare, transform
+    cdef readonly object dtype
+    cdef int users          # readers.h
+    cdef cb_index products  # of one sample's forward pass
+    cdef const void *scale
+    cdef const void *shift
     cdef cb_layer *layer
     cdef cb_index L, n_bytes
     cdef char *parameters
     cdef int cost, stable
     cdef Pace pace
     cdef Workspace workspace(self, cb_index m, int threads, int kind, int score)
+    cdef void put_back(self, Workspace w)
+
+
+cdef class Hold:
+    cdef Engine engine
+    cdef bint alone
+    cdef str busy
+
+
+cdef uintptr_t address(array) except? 0
+cdef bint look_at(array, Py_buffer *buffer, cb_rows *rows) except -1
 
 
 # The parts of the core that _training uses: there is one pool, in _engine.

@@ -2,30 +2,32 @@
 """The network as the compiled core keeps it: parameters in one arena, the memory of a
 mini-batch, and the passes that do not train. Arguments come here checked."""
 import numpy
+from numpy import empty, ndarray
 
 from cpython.buffer cimport (PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release,
                              PyObject_GetBuffer)
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
-from cbackprop._error_propagation cimport propagate_error
 from cbackprop._forward cimport forward
-from cbackprop._gradients cimport gradients
-from cbackprop._kernels cimport (CB_FLOAT32, CB_FLOAT64, CB_FOR_WEIGHTS, CB_PANEL,
-                                 CB_SQUARED_ERROR, CB_STORE, CB_UINT8, Pass, cb_barrier,
-                                 cb_float_enter, cb_float_leave, cb_index, cb_kernels,
-                                 cb_kernels_choose, cb_kernels_in_use, cb_kernels_named,
-                                 cb_layer, cb_normal, cb_program, cb_random, cb_rows, cb_run,
-                                 cb_seconds, cb_shuffle, cb_team, cb_team_size, cb_uniform,
-                                 cb_update, inputs_at_once, is_blocked, part, parts_of)
-from cbackprop._output_error cimport measure, output_error
+from cbackprop._kernels cimport (CB_FEW_ROWS, CB_FLOAT32, CB_FLOAT64, CB_FOR_WEIGHTS, CB_PANEL,
+                                 CB_SQUARED_ERROR, CB_UINT8, Pass, cb_barrier, cb_enter_alone,
+                                 cb_enter_shared, cb_float_enter, cb_float_leave, cb_index,
+                                 cb_is_alone, cb_kernels, cb_kernels_choose,
+                                 cb_kernels_in_use, cb_kernels_named, cb_layer,
+                                 cb_leave_alone, cb_leave_shared, cb_normal, cb_program,
+                                 cb_random, cb_rows, cb_run, cb_seconds, cb_shuffle, cb_team,
+                                 cb_team_size, cb_uniform, inputs_at_once, is_blocked,
+                                 part, parts_of)
+from cbackprop._output_error cimport measure
 
 cdef enum:
     ALIGNMENT = 128
-    # kinds of workspace
-    INFERENCE = 0
-    TRAINING = 1
-    EVERYTHING = 2          # every z, delta and gradient kept apart, for the user to read
+    KEPT_BYTES = 4_000_000
+    # products: below _threads.WORTH_A_SECOND_THREAD; and so few microseconds that giving the
+    # GIL away and waiting for it costs more
+    MOST_QUICK = 9_000_000
+    MOST_WITH_GIL = 200_000
 
 
 # ---- the core's pool, clock and shuffle, for _training -------------------------------
@@ -97,7 +99,33 @@ def random_uniform(uint64_t key, uint32_t stream, int64_t n):
 # ---- memory ---------------------------------------------------------------------------
 
 cdef uintptr_t address(array) except? 0:
-    return <uintptr_t><object>array.__array_interface__["data"][0]
+    # Good for as long as the array lives: the buffer is only asked where it lies.
+    cdef Py_buffer buffer
+    PyObject_GetBuffer(array, &buffer, PyBUF_STRIDED_RO)
+    cdef uintptr_t at = <uintptr_t>buffer.buf
+    PyBuffer_Release(&buffer)
+    return at
+
+
+cdef bint look_at(array, Py_buffer *buffer, cb_rows *rows) except -1:
+    # Takes the array's buffer; 0, with nothing taken, where it is not a matrix that the
+    # kernels read in place: native and aligned uint8, float32 or float64.
+    cdef cb_index item
+    try:
+        PyObject_GetBuffer(array, buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+    except (ValueError, BufferError):   # dates, for instance
+        return 0
+    cdef char kind = buffer.format[0] if buffer.format[1] == 0 else 0
+    if buffer.ndim == 2 and (kind == b"f" or kind == b"d" or kind == b"B"):
+        item = buffer.itemsize
+        if (<uintptr_t>buffer.buf | <uintptr_t>buffer.strides[0]
+                | <uintptr_t>buffer.strides[1]) % item == 0:
+            rows[0] = cb_rows(buffer.buf, buffer.strides[0], buffer.strides[1], buffer.shape[1],
+                              CB_UINT8 if item == 1 else CB_FLOAT32 if item == 4 else CB_FLOAT64,
+                              0, NULL, NULL)
+            return 1
+    PyBuffer_Release(buffer)
+    return 0
 
 
 cdef cb_index row_stride(cb_index n) noexcept nogil:
@@ -121,18 +149,17 @@ def _arena(counts):
 
 
 cdef class Rows:
-    """The user's matrix (n, width), uint8, float32 or float64, read where it lies."""
+    """The user's matrix (n, width), uint8, float32 or float64, read where it lies: targets,
+    or the input of an engine. BufferError where it cannot be read so."""
 
-    def __cinit__(self, array, bint bias=False, scale=None, shift=None):
-        PyObject_GetBuffer(array, &self.buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+    def __cinit__(self, array, Engine engine=None):
+        if not look_at(array, &self.buffer, &self.rows):
+            raise BufferError
         self.n = self.buffer.shape[0]
-        self.scale, self.shift = scale, shift
-        types = {b"B": CB_UINT8, b"f": CB_FLOAT32, b"d": CB_FLOAT64}
-        self.rows = cb_rows(self.buffer.buf, self.buffer.strides[0], self.buffer.strides[1],
-                            self.buffer.shape[1], types[self.buffer.format], bias, NULL, NULL)
-        if scale is not None:
-            self.rows.scale = <const void *>address(scale)
-            self.rows.shift = <const void *>address(shift)
+        if engine is not None:
+            self.engine = engine    # keeps scale and shift alive
+            self.rows.bias = 1
+            self.rows.scale, self.rows.shift = engine.scale, engine.shift
 
     def __dealloc__(self):
         PyBuffer_Release(&self.buffer)
@@ -165,6 +192,7 @@ cdef class Workspace:
         cdef cb_layer *at
         cdef char *base
         self.m, self.threads, self.kind = m, threads, kind
+        self.wide = score == CB_SQUARED_ERROR
         names, counts = [], []
 
         def take(name, count):
@@ -291,28 +319,10 @@ cdef void survey_program(void *argument, int thread, cb_team *team) noexcept nog
         survey_chunk(s, thread, team, chunk * s.chunk)
 
 
-cdef struct Derivation:
-    # One pass of the four equations over all samples, nothing updated.
-    const Pass *p
-    const cb_rows *x
-    const cb_rows *y
-    const int32_t *labels
-    cb_index m
-    int non_finite
-
-
-cdef void derive_program(void *argument, int thread, cb_team *team) noexcept nogil:
-    cdef Derivation *d = <Derivation *>argument
-    cdef int threads = cb_team_size(team)
-    cdef cb_index first = part(d.m, threads, thread), last = part(d.m, threads, thread + 1)
-    cdef cb_update update = cb_update(CB_STORE, 0, 0, d.m)
-    load(d.p, d.x, d.y, d.labels, NULL, first, last, &d.non_finite)
-    forward(d.p, first, last)
-    measure(d.p, first, last)
-    output_error(d.p, first, last)
-    propagate_error(d.p, thread, first, last)
-    cb_barrier(team)
-    gradients(d.p, d.m, thread, threads, &update, NULL)
+cdef void run_survey(Survey *s) noexcept nogil:
+    cdef unsigned saved = cb_float_enter()
+    cb_run(survey_program, s, 1)
+    cb_float_leave(saved)
 
 
 cdef class Engine:
@@ -338,28 +348,80 @@ cdef class Engine:
                 self.layer[l].ld_in = row_stride(sizes[l - 1])
                 self.layer[l].activation = activations[l - 1]
                 self.layer[l].w = <char *>self.layer + <cb_index>self.offsets[l]
-        self.spare = []
+                self.products += self.layer[l].n_in * self.layer[l].n_out
+        self.dtype = numpy.dtype(numpy.float32 if bits == 32 else numpy.float64)
+        self.spare = [[] for _ in range(KINDS)]
+
+    def set_transform(self, pair):
+        """scale and shift of the input, rows of (2, n_0 rounded up to 16 or more)."""
+        self.transform = pair
+        self.scale = <const void *>address(pair[0])
+        self.shift = <const void *>address(pair[1])
 
     @property
-    def dtype(self):
-        return numpy.dtype(numpy.float32 if self.kernels.itemsize == 4 else numpy.float64)
+    def held_alone(self):
+        """Whether it is being trained or otherwise changed."""
+        return bool(cb_is_alone(&self.users))
 
     def panels(self, cb_index l):
         """w^l and b^l as they lie: a view (ceil(n_l/16), n_{l-1} + 1, 16)."""
-        return _panels(self.arena, self.offsets[l], self.dtype, self.sizes[l - 1], self.sizes[l])
+        return panels_of(self.arena, self.offsets[l], self.dtype, self.sizes[l - 1],
+                         self.sizes[l])
 
     cdef Workspace workspace(self, cb_index m, int threads, int kind, int score):
         # One that was used before if it fits: list.pop is atomic, so threads may ask.
         cdef Workspace w
+        if kind == INFERENCE and m <= CB_FEW_ROWS:
+            kind, m = FEW, CB_FEW_ROWS
         try:
-            w = self.spare.pop()
+            w = (<list>self.spare[kind]).pop()
         except IndexError:
-            pass
-        else:
-            if (w.kind == kind and w.p.score == score and w.threads >= threads
-                    and m <= w.m <= 2 * m):
-                return w
+            return Workspace(self, m, threads, kind, score)
+        if (w.threads >= threads and m <= w.m <= 2 * m
+                and (w.wide or score != CB_SQUARED_ERROR)):
+            w.p.score = score
+            return w
         return Workspace(self, m, threads, kind, score)
+
+    cdef void put_back(self, Workspace w):
+        # What a caller asked for once, with every z and delta, may be large: it is not kept.
+        if w.kind != EVERYTHING or len(w.arena) <= KEPT_BYTES:
+            (<list>self.spare[w.kind]).append(w)
+
+    def quick(self, x):
+        """a^L (n, n_L) for x (n, n_0) where nothing is to be said or asked: an ndarray that
+        is read in place, finite, so little work that one thread does it, nobody training.
+        Else None."""
+        cdef Py_buffer buffer
+        cdef cb_rows rows
+        cdef Workspace w
+        cdef Survey s
+        cdef cb_index n
+        if type(x) is not ndarray or not look_at(x, &buffer, &rows):
+            return None
+        try:
+            n = buffer.shape[0]
+            if rows.width != self.layer[0].n_out or not 0 < n <= MOST_QUICK // self.products:
+                return None
+            if not cb_enter_shared(&self.users):
+                return None
+            try:
+                rows.bias, rows.scale, rows.shift = 1, self.scale, self.shift
+                out = empty((n, self.layer[self.L].n_out), self.dtype)
+                w = self.workspace(min(n, 96), 1, INFERENCE, 0)
+                s = Survey(&w.p, &rows, NULL, NULL, n, min(n, 96), <char *>address(out), 0, 0,
+                           NULL, 0)
+                if n * self.products <= MOST_WITH_GIL:
+                    run_survey(&s)
+                else:
+                    with nogil:
+                        run_survey(&s)
+                self.put_back(w)
+            finally:
+                cb_leave_shared(&self.users)
+            return None if s.non_finite else out
+        finally:
+            PyBuffer_Release(&buffer)
 
     def survey(self, Rows x not None, Targets y, int score, out, int threads):
         """Forward over all rows: fills `out` (n, n_L) if given; with targets returns the
@@ -379,36 +441,30 @@ cdef class Engine:
             saved = cb_float_enter()
             cb_run(survey_program, &s, threads)
             cb_float_leave(saved)
-        self.spare.append(w)
+        self.put_back(w)
         return s.cost, sums, bool(s.non_finite)
 
-    def derive(self, Rows x not None, Targets y not None, int score, int threads):
-        """BP1 to BP4 for all rows as one mini-batch. Returns costs (m,), then per layer
-        a (L + 1), z, delta (L), nabla_w, nabla_b (L), and whether x was not finite."""
-        cdef Workspace w = Workspace(self, x.n, threads, EVERYTHING, score)
-        cdef Derivation d = Derivation(&w.p, &x.rows, y.rows(), y.labels, x.n, 0)
-        cdef unsigned saved
-        with nogil:
-            saved = cb_float_enter()
-            cb_run(derive_program, &d, threads)
-            cb_float_leave(saved)
 
-        def plane(name, cb_index l):
-            start, ld = w.offsets[name, l], self.layer[l].ld_out
-            values = w.arena[start:start + x.n * ld * self.kernels.itemsize].view(self.dtype)
-            return values.reshape(x.n, ld)[:, :self.sizes[l]].copy()
+cdef class Hold:
+    """`with hold:` an engine alone, or beside other readers; else RuntimeError(busy). All of
+    entering is one call of compiled code: no signal finds it half done."""
 
-        layers = range(1, self.L + 1)
-        start = w.offsets["costs"]
-        costs = w.arena[start:start + 8 * x.n].view(numpy.float64).copy()
-        nabla = [unpack(_panels(w.arena, w.offsets["nabla", l], self.dtype, self.sizes[l - 1],
-                                self.sizes[l]), self.sizes[l]) for l in layers]
-        return (costs, [plane("a", l) for l in range(self.L + 1)],
-                [plane("z", l) for l in layers], [plane("delta", l) for l in layers],
-                [pair[0] for pair in nabla], [pair[1] for pair in nabla], bool(d.non_finite))
+    def __init__(self, Engine engine not None, bint alone, str busy not None):
+        self.engine, self.alone, self.busy = engine, alone, busy
+
+    def __enter__(self):
+        cdef int *users = &self.engine.users
+        if not (cb_enter_alone(users) if self.alone else cb_enter_shared(users)):
+            raise RuntimeError(self.busy)
+
+    def __exit__(self, kind, error, trace):
+        if self.alone:
+            cb_leave_alone(&self.engine.users)
+        else:
+            cb_leave_shared(&self.engine.users)
 
 
-cdef _panels(arena, start, dtype, n_in, n_out):
+cdef panels_of(arena, start, dtype, n_in, n_out):
     shape = (parts_of(n_out, CB_PANEL), n_in + 1, CB_PANEL)
     count = shape[0] * shape[1] * CB_PANEL * dtype.itemsize
     return arena[start:start + count].view(dtype).reshape(shape)

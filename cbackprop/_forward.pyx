@@ -1,6 +1,6 @@
 # cython: language_level=3, cdivision=True, freethreading_compatible=True
 """z^l and a^l: the forward pass."""
-from cbackprop._kernels cimport Pass, cb_index, part, parts_of
+from cbackprop._kernels cimport CB_FEW_ROWS, Pass, cb_index, part, parts_of
 
 
 cdef void forward(const Pass *p, cb_index first, cb_index last) noexcept nogil:
@@ -21,10 +21,11 @@ cdef void forward_columns(const Pass *p, cb_index l, cb_index first, cb_index la
                           cb_index end) noexcept nogil:
     # Neurons begin .. end - 1 of layer l, begin at a panel's edge.
     cdef cb_index col, i, row, n = last - first, tiles = parts_of(n, p.kernels.tile_rows)
+    cdef cb_index width = end - begin if n <= CB_FEW_ROWS else p.kernels.tile_cols
     col = begin
     while col < end:
         for i in range(tiles):
             row = part(n, tiles, i)
             p.kernels.weighted_input(&p.layer[l], first + row, part(n, tiles, i + 1) - row, col,
-                                     min(<cb_index>p.kernels.tile_cols, end - col))
-        col += p.kernels.tile_cols
+                                     min(width, end - col))
+        col += width

@@ -1,9 +1,9 @@
-# The C core as Cython sees it: src/kernels.h, src/pool.h, src/rng.h, line for line.
+# The C core as Cython sees it: the headers of src/, line for line.
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 cdef extern from "kernels.h" nogil:
     ctypedef ptrdiff_t cb_index
-    enum: CB_PANEL
+    enum: CB_PANEL, CB_FEW_ROWS
     enum cb_activation: CB_IDENTITY, CB_SIGMOID, CB_TANH, CB_RELU, CB_SOFTMAX
     enum cb_score: CB_ARGMAX, CB_SUBSET, CB_SQUARED_ERROR
     enum cb_source: CB_UINT8, CB_FLOAT32, CB_FLOAT64
@@ -88,6 +88,28 @@ cdef extern from "pool.h" nogil:
     unsigned cb_float_enter() noexcept
     void cb_float_leave(unsigned saved) noexcept
     double cb_seconds() noexcept
+
+cdef extern from "unpack.h" nogil:
+    void cb_unpack_f32(const void *panels, cb_index n_in, cb_index n_out, void *w,
+                       void *b) noexcept
+    void cb_unpack_f64(const void *panels, cb_index n_in, cb_index n_out, void *w,
+                       void *b) noexcept
+
+cdef extern from "targets.h" nogil:
+    ctypedef struct cb_targets:
+        int fit, binary, one_hot
+    cb_targets cb_look_at_targets(const cb_rows *y, cb_index m, double low, double high,
+                                  int bits) noexcept
+    void cb_variance(const cb_rows *y, cb_index m, double *variance) noexcept
+    int cb_labels(const void *data, ptrdiff_t stride, int size, int is_signed, cb_index m,
+                  int64_t count, int32_t *labels) noexcept
+
+cdef extern from "readers.h" nogil:
+    int cb_enter_shared(int *count) noexcept
+    void cb_leave_shared(int *count) noexcept
+    int cb_enter_alone(int *count) noexcept
+    void cb_leave_alone(int *count) noexcept
+    int cb_is_alone(const int *count) noexcept
 
 cdef extern from "rng.h" nogil:
     enum cb_purpose: CB_FOR_WEIGHTS, CB_FOR_SHUFFLE

@@ -8,6 +8,8 @@ from pathlib import Path
 # A mini-batch of less arithmetic than this (floating-point operations) is done by one
 # thread, or tried first with one: barriers and traffic between cores would eat the gain.
 WORTH_A_SECOND_THREAD = 20_000_000
+# About a millisecond's arithmetic: shorter trainings are over before anything is timed.
+WORTH_TIMING = 100_000_000
 
 
 def _affinity() -> int:
@@ -56,13 +58,24 @@ def available() -> int:
     return min(limit for limit in limits if limit is not None)
 
 
-def most(rows: int) -> int:
-    """Threads that a mini-batch of ``rows`` may be trained with."""
-    return max(1, min(available(), rows))
+@functools.cache
+def _products(sizes: tuple[int, ...]) -> int:
+    return sum(a * b for a, b in itertools.pairwise(sizes))
 
 
 def worthwhile(sizes: tuple[int, ...], rows: int, passes: int) -> int:
     """Threads for a mini-batch of ``rows``: passes is 6 for training, 2 for a forward pass."""
-    products = sum(a * b for a, b in itertools.pairwise(sizes))
-    flops = passes * rows * products
-    return max(1, min(most(rows), flops // (WORTH_A_SECOND_THREAD // 2)))
+    wanted = min(rows, passes * rows * _products(sizes) // (WORTH_A_SECOND_THREAD // 2))
+    # What one thread does anyway is not worth asking the system what is available.
+    return 1 if wanted <= 1 else max(1, min(available(), wanted))
+
+
+def choice(sizes: tuple[int, ...], batch: int, rows: int) -> tuple[int, int]:
+    """For training on so many rows in all: threads to choose from, and how many to try first.
+
+    (1, 0) where the whole is over before a choice could be timed.
+    """
+    guess = worthwhile(sizes, batch, 6)
+    if guess == 1 and 6 * rows * _products(sizes) < WORTH_TIMING:
+        return 1, 0
+    return max(1, min(available(), batch)), guess

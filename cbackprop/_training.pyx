@@ -7,8 +7,9 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
-from cbackprop._engine cimport (Engine, Rows, Targets, Workspace, barrier, float_enter,
-                                float_leave, load, run, seconds, shuffle, team_size)
+from cbackprop._engine cimport (TRAINING, Engine, Rows, Targets, Workspace, address, barrier,
+                                float_enter, float_leave, load, run, seconds, shuffle,
+                                team_size)
 from cbackprop._error_propagation cimport (propagate_columns, propagate_error,
                                            propagate_error_to)
 from cbackprop._forward cimport forward, forward_columns, forward_from
@@ -27,8 +28,7 @@ cdef enum Status:
     BAD_INPUT = 4           # a value of X or y is not finite; rolled back
     PAUSED = 5              # the slice is over: time to choose the number of threads
 
-cdef enum:
-    TRAINING = 1
+STATUS = ["running", "complete", "interrupted", "diverged", "bad input"]
 
 cdef double LOOK_SECONDS = 0.02   # between two looks for Ctrl-C
 
@@ -327,7 +327,8 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     pending = []
     snapshot = numpy.empty(engine.n_bytes, numpy.uint8)
     index = numpy.empty(x.n, numpy.int64)
-    costs, scores, times = (numpy.zeros(epochs), numpy.zeros((epochs, width)), numpy.zeros(epochs))
+    curves = numpy.empty(epochs * (2 + width))
+    cdef double *results = <double *>address(curves)
     cdef Job job
     memset(&job, 0, sizeof(Job))
     job.p = w.p
@@ -338,8 +339,8 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     job.first_epoch = 1
     job.epoch, job.batch, job.epochs_left = here.epoch, first, epochs
     job.cost_sum, job.score_sum = here.cost_sum, <double *>address(sums)
-    job.costs, job.scores = <double *>address(costs), <double *>address(scores)
-    job.seconds, job.last_look = <double *>address(times), seconds()
+    job.costs, job.seconds, job.scores = results, results + epochs, results + 2 * epochs
+    job.last_look = seconds()
     job.parameters, job.n_bytes = engine.parameters, engine.n_bytes
     job.snapshot, job.pending = <char *>address(snapshot), <void *>pending
     cdef int least = 1 if guess else threads, owners = 0, thread
@@ -367,20 +368,20 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     elif status == DIVERGED and job.done:   # a broken epoch that diverged stays as it was
         here.epoch, here.batch, here.shape = job.epoch, 0, shape
         here.steps += job.done * batches - first
+    costs = [job.costs[e] for e in range(job.done)]
     values = [score_of(&job.scores[e * width], variance, width) for e in range(job.done)]
+    times = [job.seconds[e] for e in range(job.done)]
     for history in histories if job.done else ():
         history.score_name = "accuracy" if variance is None else "r2"
-        history.cost.extend(costs[:job.done].tolist())
+        history.cost.extend(costs)
         history.score.extend(values)
         history.learning_rate.extend([learning_rate] * job.done)
-        history.seconds.extend(times[:job.done].tolist())
+        history.seconds.extend(times)
         if validated:
             history.validation_cost.extend([float("nan")] * job.done)
             history.validation_score.extend([float("nan")] * job.done)
-    engine.spare.append(w)
-    names = {COMPLETE: "complete", INTERRUPTED: "interrupted", DIVERGED: "diverged",
-             BAD_INPUT: "bad input"}
-    return names[status], pending[0] if pending else None
+    engine.put_back(w)
+    return STATUS[status], pending[0] if pending else None
 
 
 cdef double score_of(const double *means, variance, cb_index width) except? -1:
@@ -390,8 +391,9 @@ cdef double score_of(const double *means, variance, cb_index width) except? -1:
     cdef double total = 0, of_target
     if variance is None:
         return means[0]
+    cdef const double *variances = <const double *>address(variance)
     for j in range(width):
-        of_target = variance[j]
+        of_target = variances[j]
         if of_target == 0:
             total += means[j] == 0
         else:
@@ -402,7 +404,3 @@ cdef double score_of(const double *means, variance, cb_index width) except? -1:
 def mean_score(means, variance):
     """`score_of` for the mean scores (n,) of an evaluation."""
     return score_of(<double *>address(means), variance, means.size)
-
-
-cdef uintptr_t address(array) except? 0:
-    return <uintptr_t><object>array.__array_interface__["data"][0]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cbackprop import costs
+from cbackprop import _gate, costs
 from cbackprop.activations import Activation
 from cbackprop.activations import get as get_activation
 
@@ -22,11 +22,14 @@ MOST = 2**62  # of any count
 # enum cb_score
 ARGMAX, SUBSET, SQUARED_ERROR = 0, 1, 2
 
-_IN_PLACE = {"u1", "f4", "f8"}  # read where they lie, without a copy
+# Read where they lie, without a copy.
+_IN_PLACE = {np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64)}
 
 
 def integer(name: str, value: Any, least: int, most: int | None = None) -> int:
     """A whole number; booleans are not numbers here."""
+    if type(value) is int and least <= value <= (MOST if most is None else most):
+        return value
     limits = f"an integer >= {least}" if most is None else f"an integer from {least} to {most}"
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} = {value!r}, expected {limits}")
@@ -38,6 +41,8 @@ def integer(name: str, value: Any, least: int, most: int | None = None) -> int:
 
 def real(name: str, value: Any, least: float, *, open_end: bool = False) -> float:
     """A finite number >= least, or > least."""
+    if type(value) is float and (least < value < math.inf or (value == least and not open_end)):
+        return value
     limits = f"a finite number {'>' if open_end else '>='} {least:g}"
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} = {value!r}, expected {limits}")
@@ -106,6 +111,8 @@ def input_transform(name: str, value: Any, n: int, dtype: np.dtype[Any]) -> floa
 
 
 def _as_array(name: str, values: Any) -> Array:
+    if type(values) is np.ndarray:
+        return values
     if hasattr(values, "toarray") and hasattr(values, "tocsr"):
         raise TypeError(f"{name} is a sparse matrix; pass {name}.toarray()")
     if isinstance(values, np.ma.MaskedArray):
@@ -118,11 +125,11 @@ def _as_array(name: str, values: Any) -> Array:
 
 def _numeric(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
     """The array as uint8, float32 or float64, native and aligned; a copy only if it is not."""
+    if array.dtype in _IN_PLACE and array.flags.aligned:
+        return array
     if array.dtype.kind not in "buif":
         remedy = "; take the real part" if array.dtype.kind == "c" else ""
         raise TypeError(f"{name} has dtype {array.dtype}, expected real numbers{remedy}")
-    if array.dtype.str[1:] in _IN_PLACE and array.dtype.isnative and array.flags.aligned:
-        return array
     if array.dtype.kind in "iu" and dtype == np.float32 and array.dtype.itemsize > 2 and array.size:
         largest = max(abs(int(array.max())), abs(int(array.min())))
         if largest > 2**24:
@@ -205,6 +212,17 @@ def targets(
             f"{name} has {array.shape[1]} columns but the output layer has {n_out} neurons{remedy}"
         )
     array = _numeric(name, array, dtype)
+    low, high = cost.targets
+    fit, binary, one_hot = _gate.targets(array, low, high, 8 * dtype.itemsize)
+    if not fit:
+        _refuse_targets(name, array, cost, dtype)
+    if one_hot and n_out > 1:
+        return Target(array, None, ARGMAX)
+    subset = binary and cost.name == "cross_entropy"
+    return Target(array, None, SUBSET if subset else SQUARED_ERROR)
+
+
+def _refuse_targets(name: str, array: Array, cost: costs.Cost, dtype: np.dtype[Any]) -> None:
     refuse_nonfinite(name, array, dtype)
     low, high = cost.targets
     outside = (array < low) | (array > high)
@@ -214,7 +232,6 @@ def targets(
             f"{name}[{row}, {column}] = {array[row, column]}, but cost {cost.name!r} takes targets "
             f"from {low:g} to {high:g}"
         )
-    return Target(array, None, _score_of(array, cost))
 
 
 def _are_labels(y: Array, n_out: int, output: Activation, classes: Array | None) -> bool:
@@ -223,11 +240,23 @@ def _are_labels(y: Array, n_out: int, output: Activation, classes: Array | None)
     return output.name == "sigmoid" and y.dtype.kind in "biu"
 
 
-def _score_of(y: Array, cost: costs.Cost) -> int:
-    binary = bool(((y == 0) | (y == 1)).all())
-    if binary and y.shape[1] > 1 and bool((y.sum(axis=1) == 1).all()):
-        return ARGMAX
-    return SUBSET if binary and cost.name == "cross_entropy" else SQUARED_ERROR
+def slopes(name: str, values: Any, m: int, n_out: int, dtype: np.dtype[Any]) -> Array:
+    """dC/da^L of m samples (m, n_out), or (m,) for one output; finite."""
+    array = _as_array(name, values)
+    if array.ndim == 1 and n_out == 1:
+        array = array[:, None]
+    if array.ndim != 2:
+        raise ValueError(f"{name} has {array.ndim} dimensions, expected (samples, {n_out})")
+    if len(array) != m:
+        raise ValueError(f"{name} has {len(array)} rows but X has {m}")
+    if array.shape[1] != n_out:
+        raise ValueError(
+            f"{name} has {array.shape[1]} columns but the output layer has {n_out} neurons"
+        )
+    array = _numeric(name, array, dtype)
+    if not _gate.targets(array, -math.inf, math.inf, 8 * dtype.itemsize)[0]:
+        refuse_nonfinite(name, array, dtype)
+    return array
 
 
 def class_labels(classes: Any, n_out: int) -> Array:
@@ -263,6 +292,10 @@ def _as_text(name: str, labels: Array) -> Array:
 
 def _label_indices(name: str, y: Array, n_out: int, classes: Array | None) -> tuple[Array, Array]:
     """int32 index of each label, and the label of each index."""
+    count = max(n_out, 2)
+    index = _gate.labels(y, classes, count)
+    if index is not None:
+        return index, np.arange(count) if classes is None else classes
     if y.dtype.kind == "O":
         y = _as_text(name, y)
     if y.dtype.kind == "f":
@@ -279,7 +312,6 @@ def _label_indices(name: str, y: Array, n_out: int, classes: Array | None) -> tu
         raise TypeError(
             f"{name} has dtype {y.dtype}, expected labels (integers or text) or real numbers"
         )
-    count = max(n_out, 2)
     if (
         classes is None
         and y.dtype.kind in "biu"

@@ -4,16 +4,24 @@
 from __future__ import annotations
 
 import itertools
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cbackprop import _engine, _threads, _training, costs, initializers, optimizers
+from cbackprop import (
+    _derivatives,
+    _engine,
+    _gate,
+    _threads,
+    _training,
+    costs,
+    initializers,
+    optimizers,
+)
 from cbackprop import _validation as check
 from cbackprop.activations import Activation
 from cbackprop.exceptions import DivergenceError
@@ -24,12 +32,12 @@ Array = NDArray[Any]
 
 
 class Gradients(NamedTuple):
-    """What `Network.gradients` returns; lists have one entry a layer.
+    """What `Network.gradients` and `pullback` return; lists have one entry a layer.
 
     Attributes
     ----------
     cost : float
-        Mean cost of the samples.
+        Mean cost of the samples; NaN from `pullback`, which knows no cost.
     nabla_w, nabla_b : list of arrays
         dC/dw^l (n_l, n_{l-1}) and dC/db^l (n_l,) of the mean cost: BP4 and BP3.
     z : list of arrays
@@ -157,24 +165,24 @@ class Network:
         self.reset()
 
     def _start(self) -> None:
-        """Arena, locks and the input transform as the core reads it."""
-        self._lock = threading.Lock()
-        self._readers = 0
-        self._training = False
+        """Arena, the two ways to hold it and the input transform as the core reads it."""
         bits = 8 * self.dtype.itemsize
         codes = [sigma.code for sigma in self.activations]
         stable = self.cost.stable_with(self.activations[-1])
         self._engine = _engine.Engine(self.sizes, codes, self.cost.code, stable, bits)
-        self._transform: tuple[Array, Array] | tuple[None, None] = (None, None)
+        busy = "network is busy: it is being {} in another thread"
+        self._alone = _engine.Hold(self._engine, True, busy.format("used"))
+        self._beside = _engine.Hold(self._engine, False, busy.format("trained"))
+        self._quick = self._engine.quick
         if np.any(self.input_scale != 1) or np.any(self.input_shift != 0):
             padded = np.zeros((2, self.sizes[0] + 16), self.dtype)
             padded[0, : self.sizes[0]] = self.input_scale
             padded[1, : self.sizes[0]] = self.input_shift
-            self._transform = (padded[0], padded[1])
+            self._engine.set_transform(padded)
 
     def reset(self) -> None:
         """Start afresh: initial weights from the seed, no epochs, no history."""
-        with self._exclusive():
+        with self._alone:
             for l, panels in enumerate(self._panels(), start=1):
                 n_in, n_out = self.sizes[l - 1 : l + 1]
                 w, b = initializers.initial(self.init, self._key, l, n_in, n_out)
@@ -182,35 +190,6 @@ class Network:
             self.classes = self._given_classes
             self._position = _Position(self.sizes[-1])
             self.history = History()
-
-    # ---- one training at a time, or any number of readers ----------------------------
-
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        mine = False
-        try:
-            with self._lock:
-                if self._training or self._readers:
-                    raise RuntimeError("network is busy: it is being used in another thread")
-                self._training = mine = True
-            yield
-        finally:
-            if mine:
-                self._training = False
-
-    @contextmanager
-    def _shared(self) -> Iterator[None]:
-        mine = 0
-        try:
-            with self._lock:
-                if self._training:
-                    raise RuntimeError("network is busy: it is being trained in another thread")
-                mine = 1
-                self._readers += 1
-            yield
-        finally:
-            with self._lock:
-                self._readers -= mine
 
     # ---- parameters -------------------------------------------------------------------
 
@@ -239,7 +218,7 @@ class Network:
     def weights(self, values: Sequence[Array]) -> None:
         shapes: list[tuple[int, ...]] = [(b, a) for a, b in itertools.pairwise(self.sizes)]
         arrays = check.network_arrays("weights", values, shapes, self.dtype)
-        with self._exclusive():
+        with self._alone:
             self._assign(arrays, self.biases)
 
     @property
@@ -250,7 +229,7 @@ class Network:
     @biases.setter
     def biases(self, values: Sequence[Array]) -> None:
         arrays = check.network_arrays("biases", values, [(n,) for n in self.sizes[1:]], self.dtype)
-        with self._exclusive():
+        with self._alone:
             self._assign(self.weights, arrays)
 
     def set_weights(self, layer: int, w: Array | None = None, b: Array | None = None) -> None:
@@ -264,7 +243,7 @@ class Network:
         layer = check.integer("layer", layer, 0, len(self.sizes) - 2)
         shapes: list[tuple[int, ...]] = [(b, a) for a, b in itertools.pairwise(self.sizes)]
         lengths: list[tuple[int, ...]] = [(n,) for n in self.sizes[1:]]
-        with self._exclusive():
+        with self._alone:
             weights, biases = self.weights, self.biases
             if w is not None:
                 weights[layer] = w
@@ -282,8 +261,11 @@ class Network:
     # ---- data through the gate ---------------------------------------------------------
 
     def _rows(self, X: Any, *, some: bool = True) -> tuple[Array, Any]:
+        rows = _gate.rows_of(X, self._engine)
+        if rows is not None:
+            return X, rows
         array = check.features("X", X, self.sizes[0], self.dtype, some=some)
-        return array, _engine.Rows(array, True, *self._transform)
+        return array, _engine.Rows(array, self._engine)
 
     def _targets(
         self, y: Any, m: int, classes: Array | None = None, name: str = "y"
@@ -388,13 +370,15 @@ class Network:
             check.refuse_nonfinite("X of validation_data", checked, self.dtype)
             self._targets(validation_data[1], len(checked), target.classes, "y of validation_data")
         m = min(len(array), batch_size)
-        guess = self._threads(None, m, 6) if n_threads is None else 0
-        threads = _threads.most(m) if n_threads is None else self._threads(n_threads, m, 6)
+        if n_threads is None:
+            threads, guess = _threads.choice(self.sizes, m, epochs * len(array))
+        else:
+            threads, guess = self._threads(n_threads, m, 6), 0
         call = _Call(
             array, rows, target, epochs, min(batch_size, len(array)), eta, l2, bool(shuffle),
             validation_data, Progress(epochs) if progress else None, threads, guess,
         )  # fmt: skip
-        with self._exclusive():
+        with self._alone:
             return self._run(call)
 
     def _run(self, call: _Call) -> History:
@@ -466,6 +450,8 @@ class Network:
         ValueError, TypeError
             X does not fit, or holds NaN or infinity.
         """
+        if out is None and n_threads is None and (a := self._quick(X)) is not None:
+            return a
         array, rows = self._rows(X, some=False)
         shape = (len(array), self.sizes[-1])
         if out is None:
@@ -483,7 +469,7 @@ class Network:
             )
         if len(array):
             filled = np.empty_like(out) if np.may_share_memory(out, array) else out
-            with self._shared():
+            with self._beside:
                 threads = self._threads(n_threads, len(array), 2)
                 _, _, bad = self._engine.survey(rows, None, 0, filled, threads)
             if bad:
@@ -512,7 +498,7 @@ class Network:
             targets (a row is right when every output is on its side of 1/2); else
             ``{"cost", "r2"}``, R^2 a mean over outputs as scikit-learn's.
         """
-        with self._shared():
+        with self._beside:
             return self._evaluate(X, y, n_threads)
 
     def _evaluate(self, X: Any, y: Any, n_threads: int | None) -> dict[str, float]:
@@ -537,15 +523,57 @@ class Network:
         """
         array, rows = self._rows(X)
         target = self._targets(y, len(array))
-        with self._shared():
+        return self._derive(array, rows, target.array, False, n_threads)
+
+    def pullback(self, X: Any, v: Any, *, n_threads: int | None = None) -> Gradients:
+        """The four equations for a dC/da^L that the caller gives; nothing is trained.
+
+        For costs that the network does not know: a policy gradient, a physical residual, a
+        network behind this one.
+
+        Parameters
+        ----------
+        X : array-like (n, n_0)
+        v : array-like (n, n_L), or (n,) for one output
+            dC/da^L of each sample, not divided by n.
+        n_threads : int, optional
+
+        Returns
+        -------
+        Gradients
+            delta^L_j = sum_k v_k da_k/dz_j, (2.15); then as of `gradients`: nabla_w and
+            nabla_b are means over the samples, so v = dC/da of the network's own cost gives
+            what `gradients` gives. ``cost`` is NaN.
+
+        Raises
+        ------
+        ValueError, TypeError
+            X or v does not fit, or holds NaN or infinity.
+
+        Examples
+        --------
+        >>> net = Network([2, 3, 1], rng=0)
+        >>> X, y = [[0.0, 1.0], [1.0, 1.0]], [[0.0], [1.0]]
+        >>> g = net.pullback(X, net.predict(X) - y)  # dC/da of the quadratic cost
+        >>> bool(np.allclose(g.nabla_w[0], net.gradients(X, y).nabla_w[0]))
+        True
+        """
+        array, rows = self._rows(X)
+        slopes = check.slopes("v", v, len(array), self.sizes[-1], self.dtype)
+        return self._derive(array, rows, slopes, True, n_threads)
+
+    def _derive(
+        self, array: Array, rows: Any, y: Array, given: bool, n_threads: int | None
+    ) -> Gradients:
+        with self._beside:
             threads = self._threads(n_threads, len(array), 6)
-            costs_, a, z, delta, nabla_w, nabla_b, bad = self._engine.derive(
-                rows, _engine.Targets(target.array), target.score, threads
+            cost, nabla_w, nabla_b, z, a, delta, bad = _derivatives.derive(
+                self._engine, rows, _engine.Targets(y), given, threads
             )
         if bad:
             check.refuse_nonfinite("X", array, self.dtype)
             self._refuse_scaled(array)
-        return Gradients(float(costs_.mean()), nabla_w, nabla_b, z, a, delta)
+        return Gradients(math.nan if given else cost, nabla_w, nabla_b, z, a, delta)
 
     # ---- a network as a value ---------------------------------------------------------------
 
@@ -559,14 +587,14 @@ class Network:
         """
         from cbackprop.io import model_file
 
-        with self._shared():
+        with self._beside:
             data = model_file.dumps(self)
         model_file.write(path, data)
 
     def __getstate__(self) -> bytes:
         from cbackprop.io import model_file
 
-        with self._shared():
+        with self._beside:
             return model_file.dumps(self)
 
     def __setstate__(self, data: bytes) -> None:
@@ -634,4 +662,4 @@ def _score_terms(target: check.Target) -> tuple[str, Array | None]:
     """The score's name and, for R^2, the variance of each target."""
     if target.score != check.SQUARED_ERROR:
         return "accuracy", None
-    return "r2", np.var(target.array, axis=0, dtype=np.float64)
+    return "r2", _gate.variance(target.array)

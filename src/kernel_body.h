@@ -5,6 +5,7 @@
 #include "vecmath.h"
 #include "tiles.h"
 #include "transpose.h"
+#include "few_rows.h"
 #include "activations.h"
 #include "costs.h"
 
@@ -139,6 +140,12 @@ static void weighted_input(const cb_layer *l, cb_index row, cb_index rows, cb_in
     const real *a_in = (const real *)l->a_in + row * l->ld_in;
     real *z = (real *)l->z + row * l->ld_out + col;
     const cb_index vectors = vectors_in(cols);
+    if (rows <= CB_FEW_ROWS) {
+        weighted_few(K, a_in, l->ld_in, w, stride, rows, vectors, z, l->ld_out);
+        activate_tile(l->activation, z, (real *)l->a + row * l->ld_out + col, l->ld_out, rows,
+                      vectors);
+        return;
+    }
     for (cb_index v = 0; v < vectors; v += 2) { /* z = b + a_in w^T */
         const int two = v + 1 < vectors;
         const real *b0 = PANEL_COLUMN(w, v * LANES, stride);

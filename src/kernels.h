@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #define CB_PANEL 16 /* neurons in one column panel of a weight matrix */
+#define CB_FEW_ROWS 2 /* up to here weighted_input takes a layer's whole width at once */
 
 typedef ptrdiff_t cb_index;
 
@@ -81,7 +82,8 @@ typedef struct cb_kernels {
     void (*one_hot)(const int32_t *labels, const int64_t *index, cb_index row, cb_index rows,
                     void *y, cb_index ld, cb_index n);
 
-    /* z[row:, col:] = a_in w^T + b;  a = sigma(z) where sigma is element-wise. */
+    /* z[row:, col:] = a_in w^T + b;  a = sigma(z) where sigma is element-wise. Where
+     * rows <= CB_FEW_ROWS, cols may be any number up to n_out - col. */
     void (*weighted_input)(const cb_layer *l, cb_index row, cb_index rows, cb_index col,
                            cb_index cols);
 

@@ -291,7 +291,7 @@ int cb_run(cb_program *program, void *argument, int threads)
     int got = 0;
     worker *hired = threads > 1 ? hire(threads - 1, &got) : NULL;
     team.size = got + 1;
-    team.spins = team.size <= cpu_count() ? SPINS : 0;
+    team.spins = team.size > 1 && team.size <= cpu_count() ? SPINS : 0;
     int thread = 1;
     for (worker *w = hired; w; w = w->next) {
         w->thread = thread++;

@@ -366,6 +366,8 @@ USES = {
     "classify": lambda net: net.classify(X),
     "evaluate": lambda net: net.evaluate(X, LABELS),
     "gradients": lambda net: net.gradients(X, LABELS),
+    "pullback": lambda net: net.pullback(X, X[:, :3]),
+    "one row": lambda net: net.predict(X[:1]),
     "save": lambda net: net.save(os.devnull + "/none"),
     "pickle": pickle.dumps,
     "deepcopy": copy.deepcopy,
@@ -408,7 +410,7 @@ def test_busy_while_used(use):
 def test_busy_in_the_compiled_part():
     net, alone = network(), network()
     thread, result = in_thread(lambda: net.train(LONG_X, LONG_Y, epochs=20, **LONG))
-    while thread.is_alive() and not net._training:
+    while thread.is_alive() and not net._engine.held_alone:
         time.sleep(0.0005)  # a predict now would be the one that keeps the other out
     errors = 0
     while thread.is_alive():
@@ -494,6 +496,7 @@ for threads in (1, 2):
     net = Network([4, 5, 3], rng=0)
     net.train(x, y, epochs=2, n_threads=threads); assert subnormal(), "train"
     net.predict(x, n_threads=threads); assert subnormal(), "predict"
+    net.predict(x); assert subnormal(), "the quick way"
     net.evaluate(x, y, n_threads=threads); assert subnormal(), "evaluate"
     net.gradients(x, y, n_threads=threads); assert subnormal(), "gradients"
     seen = []

@@ -159,6 +159,7 @@ USES = {
     "classify": lambda net, x: net.classify(x),
     "evaluate": lambda net, x: net.evaluate(x, LABELS),
     "gradients": lambda net, x: net.gradients(x, LABELS),
+    "pullback": lambda net, x: net.pullback(x, ONE_HOT),
 }
 
 
@@ -172,7 +173,7 @@ def test_bad_x(bad, use, fresh):
         USES[use](net, x)
 
 
-@pytest.mark.parametrize("use", ["train", "evaluate", "gradients"])
+@pytest.mark.parametrize("use", ["train", "evaluate", "gradients", "pullback"])
 def test_no_rows(use):
     x, error, match = NO_ROWS
     net = trained()

@@ -1,0 +1,11 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+from cbackprop._engine import Engine, Rows, Targets
+
+Array = NDArray[Any]
+
+def derive(
+    engine: Engine, x: Rows, y: Targets, given: bool, threads: int
+) -> tuple[float, list[Array], list[Array], list[Array], list[Array], list[Array], bool]: ...

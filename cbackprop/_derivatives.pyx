@@ -1,0 +1,86 @@
+# cython: language_level=3, cdivision=True, freethreading_compatible=True
+"""The four equations for all rows as one mini-batch, nothing updated: `Network.gradients`,
+and `pullback`, where dC/da of the output layer is the caller's."""
+from numpy import empty
+
+from libc.stdint cimport int32_t
+from libc.string cimport memcpy
+
+from cbackprop._engine cimport (EVERYTHING, Engine, Rows, Targets, Workspace, address, barrier,
+                                float_enter, float_leave, load, run, team_size)
+from cbackprop._error_propagation cimport propagate_error
+from cbackprop._forward cimport forward
+from cbackprop._gradients cimport gradients
+from cbackprop._kernels cimport (CB_STORE, Pass, cb_index, cb_layer, cb_rows, cb_team,
+                                 cb_unpack_f32, cb_unpack_f64, cb_update, part)
+from cbackprop._output_error cimport given_error, measure, output_error
+
+
+cdef struct Derivation:
+    const Pass *p
+    const cb_rows *x
+    const cb_rows *y        # targets; or dC/da, where given
+    const int32_t *labels
+    cb_index m
+    bint given
+    int non_finite
+
+
+cdef void derive_program(void *argument, int thread, cb_team *team) noexcept nogil:
+    cdef Derivation *d = <Derivation *>argument
+    cdef int threads = team_size(team)
+    cdef cb_index first = part(d.m, threads, thread), last = part(d.m, threads, thread + 1)
+    cdef cb_update update = cb_update(CB_STORE, 0, 0, d.m)
+    load(d.p, d.x, d.y, d.labels, NULL, first, last, &d.non_finite)
+    forward(d.p, first, last)
+    if d.given:
+        given_error(d.p, first, last)
+    else:
+        measure(d.p, first, last)
+        output_error(d.p, first, last)
+    propagate_error(d.p, thread, first, last)
+    barrier(team)
+    gradients(d.p, d.m, thread, threads, &update, NULL)
+
+
+def derive(Engine engine not None, Rows x not None, Targets y not None, bint given, int threads):
+    """BP1 to BP4 for x (m, n_0) and targets y, or y = dC/da of each sample where given.
+    Returns the mean cost (0 where given), then lists with one entry a layer: nabla_w,
+    nabla_b, z, a (and the input), delta; and whether x was not finite."""
+    cdef Workspace w = engine.workspace(x.n, threads, EVERYTHING, 0)
+    cdef Derivation d = Derivation(&w.p, &x.rows, y.rows(), y.labels, x.n, given, 0)
+    cdef unsigned saved
+    cdef cb_index i, l
+    cdef double cost = 0
+    cdef const cb_layer *at
+    with nogil:
+        saved = float_enter()
+        run(derive_program, &d, threads)
+        float_leave(saved)
+    for i in range(0 if given else d.m):
+        cost += w.p.costs[i]
+    nabla_w, nabla_b, z, a, delta = [], [], [], [], []
+    for l in range(engine.L + 1):
+        at = &w.p.layer[l]
+        a.append(plane(engine, at.a, d.m, at))
+        if l > 0:
+            z.append(plane(engine, at.z, d.m, at))
+            delta.append(plane(engine, at.delta, d.m, at))
+            nabla_w.append(empty((at.n_out, at.n_in), engine.dtype))
+            nabla_b.append(empty(at.n_out, engine.dtype))
+            (cb_unpack_f32 if engine.kernels.itemsize == 4 else cb_unpack_f64)(
+                at.nabla, at.n_in, at.n_out, <void *>address(nabla_w[-1]),
+                <void *>address(nabla_b[-1]))
+    engine.put_back(w)
+    return cost / d.m, nabla_w, nabla_b, z, a, delta, bool(d.non_finite)
+
+
+cdef plane(Engine engine, const void *rows, cb_index m, const cb_layer *l):
+    # A copy (m, n_l) of rows that are padded in the workspace.
+    cdef cb_index s, width = l.n_out * engine.kernels.itemsize
+    cdef cb_index stride = l.ld_out * engine.kernels.itemsize
+    out = empty((m, l.n_out), engine.dtype)
+    cdef char *to = <char *>address(out)
+    for s in range(m):
+        memcpy(to + s * width, <const char *>rows + s * stride, width)
+    return out

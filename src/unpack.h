@@ -1,0 +1,29 @@
+/* A layer's panels (NOTATION.md) in the book's shapes: w [n_out][n_in], b [n_out]. */
+#ifndef CBACKPROP_UNPACK_H
+#define CBACKPROP_UNPACK_H
+
+#include "kernels.h"
+
+/* Sixteen inputs at a time, so that what one neuron leaves in cache serves the next. */
+#define CB_UNPACK(NAME, REAL)                                                             \
+    static inline void NAME(const void *panels, cb_index n_in, cb_index n_out, void *w,   \
+                            void *b)                                                      \
+    {                                                                                     \
+        for (cb_index j0 = 0; j0 < n_out; j0 += CB_PANEL) {                               \
+            const REAL *from = (const REAL *)panels + j0 * (n_in + 1);                    \
+            const cb_index lanes = n_out - j0 < CB_PANEL ? n_out - j0 : CB_PANEL;         \
+            for (cb_index k0 = 0; k0 < n_in; k0 += CB_PANEL) {                            \
+                const cb_index end = n_in - k0 < CB_PANEL ? n_in : k0 + CB_PANEL;         \
+                for (cb_index j = 0; j < lanes; j++)                                      \
+                    for (cb_index k = k0; k < end; k++)                                   \
+                        ((REAL *)w)[(j0 + j) * n_in + k] = from[k * CB_PANEL + j];        \
+            }                                                                             \
+            for (cb_index j = 0; j < lanes; j++)                                          \
+                ((REAL *)b)[j0 + j] = from[n_in * CB_PANEL + j];                          \
+        }                                                                                 \
+    }
+CB_UNPACK(cb_unpack_f32, float)
+CB_UNPACK(cb_unpack_f64, double)
+#undef CB_UNPACK
+
+#endif
