@@ -184,17 +184,16 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
         width = engine.sizes[-1]
     sums = here.score_sums.copy()
     pending = []
-    snapshot = numpy.empty(engine.n_bytes, numpy.uint8)
-    index = numpy.empty(x.n, numpy.int64)
-    curves = numpy.empty(epochs * (2 + width))
+    cdef char *room = w.room(8 * x.n + engine.n_bytes)
+    curves = numpy.empty((epochs, 2 + width))
     cdef double *results = <double *>address(curves)
-    cdef Job job = Job(w.p, &x.rows, y.rows(), y.labels, <int64_t *>address(index), x.n, m,
+    cdef Job job = Job(w.p, &x.rows, y.rows(), y.labels, <int64_t *>room, x.n, m,
                        learning_rate, 1 - learning_rate * l2 / x.n, key, shuffled,
                        here.epoch, first, epochs, 0, 0, here.cost_sum,
                        <double *>address(sums), results, results + 2 * epochs,
                        results + epochs,
                        RUNNING, RUNNING, 0, 1, 0, seconds(), engine.parameters,
-                       <char *>address(snapshot), engine.n_bytes, 0, <void *>pending)
+                       room + 8 * x.n, engine.n_bytes, 0, <void *>pending)
     with nogil:
         job.environment = float_enter()
         run(train_program, &job, threads)
