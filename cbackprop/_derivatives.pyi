@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -8,4 +9,6 @@ Array = NDArray[Any]
 
 def derive(
     engine: Engine, x: Rows, y: Targets, given: bool, threads: int
-) -> tuple[float, list[Array], list[Array], list[Array], list[Array], list[Array], bool]: ...
+) -> tuple[
+    float, list[Array], list[Array], Sequence[Array], Sequence[Array], Sequence[Array], bool
+]: ...

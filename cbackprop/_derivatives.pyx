@@ -1,8 +1,11 @@
 # cython: language_level=3, cdivision=True, freethreading_compatible=True
 """The four equations for all rows as one mini-batch, nothing updated: `Network.gradients`,
 and `pullback`, where dC/da of the output layer is the caller's."""
+from collections.abc import Sequence
+
 from numpy import empty
 
+from cython cimport critical_section
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy
 
@@ -14,6 +17,11 @@ from cbackprop._gradients cimport gradients
 from cbackprop._kernels cimport (CB_STORE, Pass, cb_index, cb_layer, cb_rows, cb_team,
                                  cb_unpack_f32, cb_unpack_f64, cb_update, part)
 from cbackprop._output_error cimport given_error, measure, output_error
+
+cdef enum:
+    Z = 0
+    A = 1
+    DELTA = 2
 
 
 cdef struct Derivation:
@@ -45,7 +53,7 @@ cdef void derive_program(void *argument, int thread, cb_team *team) noexcept nog
 
 def derive(Engine engine not None, Rows x not None, Targets y not None, bint given, int threads):
     """BP1 to BP4 for x (m, n_0) and targets y, or y = dC/da of each sample where given.
-    Returns the mean cost (0 where given), then lists with one entry a layer: nabla_w,
+    Returns the mean cost (0 where given), then sequences with one entry a layer: nabla_w,
     nabla_b, z, a (and the input), delta; and whether x was not finite."""
     cdef Workspace w = engine.workspace(x.n, threads, EVERYTHING, 0)
     cdef Derivation d = Derivation(&w.p, &x.rows, y.rows(), y.labels, x.n, given, 0)
@@ -59,28 +67,78 @@ def derive(Engine engine not None, Rows x not None, Targets y not None, bint giv
         float_leave(saved)
     for i in range(0 if given else d.m):
         cost += w.p.costs[i]
-    nabla_w, nabla_b, z, a, delta = [], [], [], [], []
-    for l in range(engine.L + 1):
+    nabla_w, nabla_b = [], []
+    for l in range(1, engine.L + 1):
         at = &w.p.layer[l]
-        a.append(plane(engine, at.a, d.m, at))
-        if l > 0:
-            z.append(plane(engine, at.z, d.m, at))
-            delta.append(plane(engine, at.delta, d.m, at))
-            nabla_w.append(empty((at.n_out, at.n_in), engine.dtype))
-            nabla_b.append(empty(at.n_out, engine.dtype))
-            (cb_unpack_f32 if engine.kernels.itemsize == 4 else cb_unpack_f64)(
-                at.nabla, at.n_in, at.n_out, <void *>address(nabla_w[-1]),
-                <void *>address(nabla_b[-1]))
-    engine.put_back(w)
-    return cost / d.m, nabla_w, nabla_b, z, a, delta, bool(d.non_finite)
+        nabla_w.append(empty((at.n_out, at.n_in), engine.dtype))
+        nabla_b.append(empty(at.n_out, engine.dtype))
+        (cb_unpack_f32 if engine.kernels.itemsize == 4 else cb_unpack_f64)(
+            at.nabla, at.n_in, at.n_out, <void *>address(nabla_w[-1]),
+            <void *>address(nabla_b[-1]))
+    loan = Loan(engine, w, d.m)
+    return (cost / d.m, nabla_w, nabla_b, Planes(loan, Z), Planes(loan, A), Planes(loan, DELTA),
+            bool(d.non_finite))
 
 
-cdef plane(Engine engine, const void *rows, cb_index m, const cb_layer *l):
-    # A copy (m, n_l) of rows that are padded in the workspace.
-    cdef cb_index s, width = l.n_out * engine.kernels.itemsize
-    cdef cb_index stride = l.ld_out * engine.kernels.itemsize
-    out = empty((m, l.n_out), engine.dtype)
+cdef class Loan:
+    """A workspace whose planes may still be read; it goes back when nobody can."""
+    cdef Engine engine
+    cdef Workspace w
+    cdef cb_index m
+
+    def __cinit__(self, Engine engine, Workspace w, cb_index m):
+        self.engine, self.w, self.m = engine, w, m
+
+    def __dealloc__(self):
+        if self.engine is not None and self.w is not None:
+            self.engine.put_back(self.w)
+
+
+cdef class Planes:
+    """The z, a or delta (m, n_l) of every layer, copied out of the workspace at first use:
+    few callers look at them."""
+    cdef Loan loan
+    cdef int kind
+    cdef list arrays
+
+    def __cinit__(self, Loan loan, int kind):
+        self.loan, self.kind = loan, kind
+
+    cdef list all(self):
+        cdef cb_index l
+        with critical_section(self):
+            if self.arrays is None:
+                self.arrays = [plane(self.loan, self.kind, l)
+                               for l in range(self.kind != A, self.loan.engine.L + 1)]
+                self.loan = None
+            return self.arrays
+
+    def __len__(self):
+        return len(self.all())
+
+    def __getitem__(self, index):
+        return self.all()[index]
+
+    def __iter__(self):
+        return iter(self.all())
+
+    def __repr__(self):
+        return repr(self.all())
+
+    def __reduce__(self):
+        return list, (self.all(),)
+
+
+Sequence.register(Planes)
+
+
+cdef plane(Loan loan, int kind, cb_index l):
+    # The rows are padded in the workspace.
+    cdef const cb_layer *at = &loan.w.p.layer[l]
+    cdef const char *rows = <const char *>(at.z if kind == Z else at.a if kind == A else at.delta)
+    cdef cb_index s, item = loan.engine.kernels.itemsize, width = at.n_out * item
+    out = empty((loan.m, at.n_out), loan.engine.dtype)
     cdef char *to = <char *>address(out)
-    for s in range(m):
-        memcpy(to + s * width, <const char *>rows + s * stride, width)
+    for s in range(loan.m):
+        memcpy(to + s * width, rows + s * at.ld_out * item, width)
     return out

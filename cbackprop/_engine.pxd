@@ -35,6 +35,8 @@ cdef class Workspace:
     cdef cb_index m
     cdef int threads, kind
     cdef bint wide          # scores hold n_L numbers a sample
+    cdef object spare_room
+    cdef char *room(self, cb_index n_bytes) except NULL
 
 
 cdef class Engine:

@@ -249,6 +249,12 @@ cdef class Workspace:
                 if ("delta_block", l) in self.offsets:
                     at.delta_block = base + <cb_index>self.offsets["delta_block", l]
 
+    cdef char *room(self, cb_index n_bytes) except NULL:
+        # Some memory more, for as long as the workspace is the caller's.
+        if self.spare_room is None or len(self.spare_room) < n_bytes:
+            self.spare_room = empty(n_bytes, numpy.uint8)
+        return <char *>address(self.spare_room)
+
 
 # ---- the programs that a team of threads runs -----------------------------------------
 
@@ -385,7 +391,8 @@ cdef class Engine:
 
     cdef void put_back(self, Workspace w):
         # What a caller asked for once, with every z and delta, may be large: it is not kept.
-        if w.kind != EVERYTHING or len(w.arena) <= KEPT_BYTES:
+        # A collector that breaks a cycle may have taken the list away.
+        if self.spare is not None and (w.kind != EVERYTHING or len(w.arena) <= KEPT_BYTES):
             (<list>self.spare[w.kind]).append(w)
 
     def quick(self, x):

@@ -7,7 +7,7 @@ from cpython.buffer cimport (PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release,
                              PyObject_GetBuffer)
 from libc.stdint cimport int32_t, int64_t, uintptr_t
 
-from cbackprop._engine cimport Engine, Rows, address
+from cbackprop._engine cimport Engine, Rows, Targets, address
 from cbackprop._kernels cimport (cb_index, cb_labels, cb_look_at_targets, cb_targets,
                                  cb_variance)
 
@@ -24,19 +24,19 @@ def rows_of(x, Engine engine not None):
     return rows if rows.n > 0 and rows.rows.width == engine.layer[0].n_out else None
 
 
-def targets(y, double low, double high, int bits):
+def targets(Targets y not None, double low, double high, int bits):
     """Whether real targets (m, n_L), as the core reads them, are all finite and within the
     bounds; whether all are 0 or 1; and whether each row is one-hot."""
-    cdef Rows rows = Rows(y)
+    cdef Rows rows = y.dense
     cdef cb_targets found
     with nogil:
         found = cb_look_at_targets(&rows.rows, rows.n, low, high, bits)
     return bool(found.fit), bool(found.binary), bool(found.one_hot)
 
 
-def variance(y):
-    """Of each column of y (m, n), float64 (n,)."""
-    cdef Rows rows = Rows(y)
+def variance(Targets y not None):
+    """Of each column of real targets (m, n_L): float64 (n_L,)."""
+    cdef Rows rows = y.dense
     result = empty(rows.rows.width, float64)
     cdef double *to = <double *>address(result)
     with nogil:

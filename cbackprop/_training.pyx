@@ -325,15 +325,14 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
         width = engine.sizes[-1]
     sums = here.score_sums.copy()
     pending = []
-    snapshot = numpy.empty(engine.n_bytes, numpy.uint8)
-    index = numpy.empty(x.n, numpy.int64)
-    curves = numpy.empty(epochs * (2 + width))
+    cdef char *room = w.room(8 * x.n + engine.n_bytes)
+    curves = numpy.empty((epochs, 2 + width))
     cdef double *results = <double *>address(curves)
     cdef Job job
     memset(&job, 0, sizeof(Job))
     job.p = w.p
     job.x, job.y, job.labels = &x.rows, y.rows(), y.labels
-    job.index, job.n, job.batch_size = <int64_t *>address(index), x.n, m
+    job.index, job.n, job.batch_size = <int64_t *>room, x.n, m
     job.eta, job.decay = learning_rate, 1 - learning_rate * l2 / x.n
     job.key, job.shuffled = key, shuffled
     job.first_epoch = 1
@@ -342,7 +341,7 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     job.costs, job.seconds, job.scores = results, results + epochs, results + 2 * epochs
     job.last_look = seconds()
     job.parameters, job.n_bytes = engine.parameters, engine.n_bytes
-    job.snapshot, job.pending = <char *>address(snapshot), <void *>pending
+    job.snapshot, job.pending = room + 8 * x.n, <void *>pending
     cdef int least = 1 if guess else threads, owners = 0, thread
     # The owners' memory is not worth its while for a handful of mini-batches.
     if epochs * batches >= 32:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cbackprop import _gate, costs
+from cbackprop import _engine, _gate, costs
 from cbackprop.activations import Activation
 from cbackprop.activations import get as get_activation
 
@@ -179,6 +179,7 @@ class Target(NamedTuple):
     """y as the core takes it."""
 
     array: Array  # int32 (m,): class indices; or real (m, n_L)
+    core: _engine.Targets  # the same
     classes: Array | None  # the label of each output, where y holds labels
     score: int
 
@@ -203,7 +204,7 @@ def targets(
         raise ValueError(f"{name} has {len(array)} rows but X has {m}")
     if array.ndim == 1 and _are_labels(array, n_out, output, classes):
         index, classes = _label_indices(name, array, n_out, classes)
-        return Target(index, classes, ARGMAX if n_out > 1 else SUBSET)
+        return Target(index, _engine.Targets(index), classes, ARGMAX if n_out > 1 else SUBSET)
     if array.ndim == 1:
         array = array[:, None]
     if array.shape[1] != n_out:
@@ -213,13 +214,14 @@ def targets(
         )
     array = _numeric(name, array, dtype)
     low, high = cost.targets
-    fit, binary, one_hot = _gate.targets(array, low, high, 8 * dtype.itemsize)
+    core = _engine.Targets(array)
+    fit, binary, one_hot = _gate.targets(core, low, high, 8 * dtype.itemsize)
     if not fit:
         _refuse_targets(name, array, cost, dtype)
     if one_hot and n_out > 1:
-        return Target(array, None, ARGMAX)
+        return Target(array, core, None, ARGMAX)
     subset = binary and cost.name == "cross_entropy"
-    return Target(array, None, SUBSET if subset else SQUARED_ERROR)
+    return Target(array, core, None, SUBSET if subset else SQUARED_ERROR)
 
 
 def _refuse_targets(name: str, array: Array, cost: costs.Cost, dtype: np.dtype[Any]) -> None:
@@ -254,7 +256,7 @@ def slopes(name: str, values: Any, m: int, n_out: int, dtype: np.dtype[Any]) -> 
             f"{name} has {array.shape[1]} columns but the output layer has {n_out} neurons"
         )
     array = _numeric(name, array, dtype)
-    if not _gate.targets(array, -math.inf, math.inf, 8 * dtype.itemsize)[0]:
+    if not _gate.targets(_engine.Targets(array), -math.inf, math.inf, 8 * dtype.itemsize)[0]:
         refuse_nonfinite(name, array, dtype)
     return array
 

@@ -32,7 +32,7 @@ Array = NDArray[Any]
 
 
 class Gradients(NamedTuple):
-    """What `Network.gradients` and `pullback` return; lists have one entry a layer.
+    """What `Network.gradients` and `pullback` return; one entry a layer.
 
     Attributes
     ----------
@@ -40,20 +40,20 @@ class Gradients(NamedTuple):
         Mean cost of the samples; NaN from `pullback`, which knows no cost.
     nabla_w, nabla_b : list of arrays
         dC/dw^l (n_l, n_{l-1}) and dC/db^l (n_l,) of the mean cost: BP4 and BP3.
-    z : list of arrays
+    z : sequence of arrays
         Weighted inputs (m, n_l), without the input layer.
-    a : list of arrays
+    a : sequence of arrays
         Activations (m, n_l); ``a[0]`` is the input as the network sees it.
-    delta : list of arrays
+    delta : sequence of arrays
         Errors dC/dz^l (m, n_l) of each sample, not divided by m: BP1 and BP2.
     """
 
     cost: float
     nabla_w: list[Array]
     nabla_b: list[Array]
-    z: list[Array]
-    a: list[Array]
-    delta: list[Array]
+    z: Sequence[Array]
+    a: Sequence[Array]
+    delta: Sequence[Array]
 
 
 class _Position:
@@ -394,7 +394,7 @@ class Network:
             self.classes = call.target.classes
         name, variance = _score_terms(call.target)
         history = History(name)
-        targets = _engine.Targets(call.target.array)
+        targets = call.target.core
         epochs = call.epochs + (broken > 0)
         one_by_one = call.validation is not None or call.progress is not None
         while len(history) < epochs:
@@ -505,7 +505,7 @@ class Network:
         array, rows = self._rows(X)
         target = self._targets(y, len(array))
         threads = self._threads(n_threads, len(array), 2)
-        targets = _engine.Targets(target.array)
+        targets = target.core
         cost, sums, bad = self._engine.survey(rows, targets, target.score, None, threads)
         if bad:
             check.refuse_nonfinite("X", array, self.dtype)
@@ -523,7 +523,7 @@ class Network:
         """
         array, rows = self._rows(X)
         target = self._targets(y, len(array))
-        return self._derive(array, rows, target.array, False, n_threads)
+        return self._derive(array, rows, target.core, False, n_threads)
 
     def pullback(self, X: Any, v: Any, *, n_threads: int | None = None) -> Gradients:
         """The four equations for a dC/da^L that the caller gives; nothing is trained.
@@ -560,15 +560,15 @@ class Network:
         """
         array, rows = self._rows(X)
         slopes = check.slopes("v", v, len(array), self.sizes[-1], self.dtype)
-        return self._derive(array, rows, slopes, True, n_threads)
+        return self._derive(array, rows, _engine.Targets(slopes), True, n_threads)
 
     def _derive(
-        self, array: Array, rows: Any, y: Array, given: bool, n_threads: int | None
+        self, array: Array, rows: Any, y: Any, given: bool, n_threads: int | None
     ) -> Gradients:
         with self._beside:
             threads = self._threads(n_threads, len(array), 6)
             cost, nabla_w, nabla_b, z, a, delta, bad = _derivatives.derive(
-                self._engine, rows, _engine.Targets(y), given, threads
+                self._engine, rows, y, given, threads
             )
         if bad:
             check.refuse_nonfinite("X", array, self.dtype)
@@ -662,4 +662,4 @@ def _score_terms(target: check.Target) -> tuple[str, Array | None]:
     """The score's name and, for R^2, the variance of each target."""
     if target.score != check.SQUARED_ERROR:
         return "accuracy", None
-    return "r2", _gate.variance(target.array)
+    return "r2", _gate.variance(target.core)

@@ -1,13 +1,17 @@
 """Calls for few rows and little work: the quick ways give what the long ways give."""
 
 import copy
+import gc
 import math
+import pickle
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from cbackprop import Network, _gate, _threads, activations, costs, reference
+from cbackprop._engine import Targets
 
 RNG = np.random.default_rng(6)
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -230,29 +234,31 @@ def test_a_look_at_targets():
     one_hot = np.eye(3)[LABELS]
     for kind in (np.uint8, np.float32, np.float64):
         y = one_hot.astype(kind)
-        assert _gate.targets(y, 0, 1, 32) == (True, True, True)
-        assert _gate.targets(y[::-1, ::-1], 0, 1, 64) == (True, True, True)
+        assert _gate.targets(Targets(y), 0, 1, 32) == (True, True, True)
+        assert _gate.targets(Targets(y[::-1, ::-1]), 0, 1, 64) == (True, True, True)
         y[3] = 1
-        assert _gate.targets(y, 0, 1, 32) == (True, True, False)
+        assert _gate.targets(Targets(y), 0, 1, 32) == (True, True, False)
         y[3] = 0
-        assert _gate.targets(y, 0, 1, 32) == (True, True, False)
+        assert _gate.targets(Targets(y), 0, 1, 32) == (True, True, False)
         y[3, 0] = 2
-        assert _gate.targets(y, 0, math.inf, 32) == (True, False, False)
-        assert not _gate.targets(y, 0, 1, 32)[0]
+        assert _gate.targets(Targets(y), 0, math.inf, 32) == (True, False, False)
+        assert not _gate.targets(Targets(y), 0, 1, 32)[0]
     for value, bits, fit in [
         (np.nan, 64, False), (np.inf, 64, False), (-np.inf, 64, False),
         (1e300, 32, False), (1e300, 64, True), (-1e300, 32, False), (-1e30, 32, True),
     ]:  # fmt: skip
         y = one_hot.copy()
         y[6, 2] = value
-        assert _gate.targets(y, -math.inf, math.inf, bits)[0] is fit
+        assert _gate.targets(Targets(y), -math.inf, math.inf, bits)[0] is fit
 
 
 def test_variance_of_targets():
     y = RNG.random((50, 3)) + [0, 10, 1000]
     for rows in (y, y[::-2, ::-1], y.astype(np.float32), np.asfortranarray(y)):
-        assert _gate.variance(rows) == pytest.approx(np.var(rows, axis=0, dtype=float), rel=1e-9)
-    assert _gate.variance(np.full((7, 1), 0.1)).tolist() == [0]
+        assert _gate.variance(Targets(rows)) == pytest.approx(
+            np.var(rows, axis=0, dtype=float), rel=1e-9
+        )
+    assert _gate.variance(Targets(np.full((7, 1), 0.1))).tolist() == [0]
 
 
 # ---- pullback ----------------------------------------------------------------------------------
@@ -338,3 +344,55 @@ def test_bad_v(v, error, match):
 def test_threads_of_pullback_are_checked():
     with pytest.raises(ValueError, match="n_threads = 0, expected"):
         Network([4, 3], rng=0).pullback(np.ones((12, 4)), V, n_threads=0)
+
+
+# ---- z, a and delta are copied when somebody looks ------------------------------------------
+
+
+def test_gradients_stay_what_they_were():
+    net = Network([4, 20, 3], activation="tanh", rng=1)
+    data = [(RNG.random((m, 4)), RNG.random((m, 3))) for m in (6, 6, 6, 5, 40)]
+    at_once = [[[x.copy() for x in part] for part in net.gradients(*d)[1:]] for d in data]
+    later = [net.gradients(*d) for d in data]
+    net.pullback(*data[0])
+    net.train(*data[1])
+    for expected, g in zip(at_once, later, strict=True):
+        for part, values in zip(expected, g[1:], strict=True):
+            for x, value in zip(part, values, strict=True):
+                assert np.array_equal(x, value)
+        assert g.z[0] is g.z[0]
+
+
+def test_planes_are_sequences():
+    net = Network([4, 5, 3], rng=1)
+    g = net.gradients(np.ones((2, 4)), np.ones((2, 3)))
+    assert isinstance(g.a, Sequence)
+    assert [x.shape for x in g.a] == [(2, 4), (2, 5), (2, 3)]
+    assert (len(g.z), len(g.a), len(g.delta)) == (2, 3, 2)
+    assert g.a[-1] is g.a[2] and g.a[1:][0] is g.a[1]
+    assert [x.shape for x in reversed(g.delta)] == [(2, 3), (2, 5)]
+    for twin in (pickle.loads(pickle.dumps(g)), copy.deepcopy(g)):
+        assert repr(twin) == repr(g)
+    with pytest.raises(IndexError):
+        g.z[2]
+
+
+def test_gradients_outlive_the_network():
+    net = Network([4, 5, 3], rng=1)
+    X, y = np.ones((2, 4)), np.ones((2, 3))
+    expected, g = net.gradients(X, y).z[1].tolist(), net.gradients(X, y)
+    unread = net.gradients(X, y)
+    del net
+    gc.collect()
+    assert g.z[1].tolist() == expected
+    del unread
+    gc.collect()
+
+
+@pytest.mark.parametrize("epochs", [2**50, 2**59, 2**60, 2**61, 2**62])
+def test_more_epochs_than_memory(epochs):
+    net = Network([4, 3], output="identity", rng=1)
+    before = net.__getstate__()
+    with pytest.raises((MemoryError, ValueError)):
+        net.train(np.ones((2, 4)), np.ones((2, 3)), epochs=epochs)
+    assert net.__getstate__() == before
