@@ -91,6 +91,8 @@ def plots(report, out, stem):
     from matplotlib import pyplot
 
     pairs = list(rows(report))
+    if not pairs:
+        return
     figure, axes = pyplot.subplots(figsize=(8, 0.45 * len(pairs) + 1.2))
     bars = axes.barh([p[0] for p in pairs], [p[3] for p in pairs], color="#3b6ea5")
     axes.bar_label(bars, [f"{p[3]:.1f}x  {p[2]}" for p in pairs], padding=4, fontsize=8)

@@ -61,7 +61,7 @@ class Workload:
         return X, y, weights
 
 
-# The rows of the benchmark; `benchmarks/` has the rivals and the larger ones' reasons.
+# The rows of the benchmark, here and in `benchmarks/`.
 WORKLOADS = {
     w.name: w
     for w in (

@@ -346,6 +346,8 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     # The owners' memory is not worth its while for a handful of mini-batches.
     if epochs * batches >= 32:
         owners = most_owners(engine, m, threads)
+    if owners < least:      # so many threads were asked for that none can own a column
+        owners = 0
     if (engine.pace.m != m or engine.pace.least != least or engine.pace.most != threads
             or engine.pace.owned != owners):
         begin_pace(&engine.pace, m, least, threads, guess or threads, owners)

@@ -42,7 +42,8 @@ INLINE void product_rows(const int MR, const int NV, cb_index K, const real *a, 
     }
 }
 
-/* Meanwhile the rows of w that the sums will meet are asked for, one a step. */
+/* During the first steps the rows of w that the sums will meet are asked for. The step stands
+ * twice: as a function of its own it made 784-30-10 on two threads 3 % slower (GCC 12). */
 INLINE void product_columns(const int MR, const int NV, cb_index K, const real *a, cb_index lda,
                             const real *b0, const real *b1, cb_index ldb, const real *w0,
                             const real *w1, vec acc[TILE_ROWS][2])

@@ -31,8 +31,9 @@ def test_few_rows_have_the_bits_of_many(output, scale, table, dtype):
     for width in [*range(1, 20), 31, 33, 64, 65, 127, 130, 259]:
         sizes = [5, width, 3, width + 1]
         net = Network(
-            sizes, activation="tanh", output=output, dtype=dtype, input_scale=scale, rng=1
-        )
+            sizes, activation="tanh", output=output, init="book", dtype=dtype, input_scale=scale,
+            rng=1,
+        )  # fmt: skip
         a = net.predict(X)
         for few in (1, 2):
             for i in range(len(X) - few + 1):
@@ -389,7 +390,7 @@ def test_gradients_outlive_the_network():
     gc.collect()
 
 
-@pytest.mark.parametrize("epochs", [2**50, 2**59, 2**60, 2**61, 2**62])
+@pytest.mark.parametrize("epochs", [2**59, 2**60, 2**61, 2**62])
 def test_more_epochs_than_memory(epochs):
     net = Network([4, 3], output="identity", rng=1)
     before = net.__getstate__()

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 LABEL = "JAX"
-THREADS = (1, 2)
 FUNCTIONS = {
     "sigmoid": jax.nn.sigmoid,
     "tanh": jnp.tanh,

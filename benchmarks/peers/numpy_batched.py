@@ -3,7 +3,6 @@
 from cbackprop._bench import NumpyTrainer
 
 LABEL = "NumPy"
-THREADS = (1, 2)
 
 
 def build(work, X, y, weights, threads, dtype):

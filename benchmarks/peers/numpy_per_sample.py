@@ -3,8 +3,6 @@
 import numpy as np
 
 LABEL = "NumPy, per sample"
-THREADS = (1,)
-ONLY = ("book",)
 
 
 def build(work, X, y, weights, threads, dtype):

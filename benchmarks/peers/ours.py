@@ -3,7 +3,6 @@
 from cbackprop._bench import network
 
 LABEL = "cbackprop"
-THREADS = (1, 2, None)
 
 
 def build(work, X, y, weights, threads, dtype):

@@ -6,9 +6,7 @@ import numpy as np
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 LABEL = "scikit-learn"
-THREADS = (1, 2)
 # Not expressible: a sigmoid output with quadratic cost (book).
-ONLY = ("book2", "std", "tiny", "tab", "higgs", "wide", "expm")
 
 
 def build(work, X, y, weights, threads, dtype):

@@ -5,7 +5,6 @@ import torch
 from benchmarks.peers.torch_eager import cost
 
 LABEL = "PyTorch, compiled"
-THREADS = (1, 2)
 FUNCTIONS = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,

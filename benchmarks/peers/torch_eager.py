@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F
 
 LABEL = "PyTorch, eager"
-THREADS = (1, 2)
 LAYERS = {"sigmoid": torch.nn.Sigmoid, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 
 
