@@ -83,9 +83,6 @@ WORKLOADS = {
     )
 }
 
-# Those that this package can train so far.
-SGD_WORKLOADS = {name: w for name, w in WORKLOADS.items() if w.optimizer == "sgd"}
-
 
 def sigmoid(z: Array) -> Array:
     np.negative(z, out=z)
@@ -194,8 +191,9 @@ def quick(names: list[str], repeats: int = 5, n_threads: int | None = None) -> l
             time.sleep(0.1)  # NumPy's BLAS threads still spin for a while
             start = time.perf_counter()
             net.train(
-                X, y, batch_size=work.batch, learning_rate=work.learning_rate, n_threads=n_threads
-            )
+                X, y, batch_size=work.batch, optimizer=work.optimizer,
+                learning_rate=work.learning_rate, n_threads=n_threads,
+            )  # fmt: skip
             between = time.perf_counter()
             rival.epoch(rows)
             end = time.perf_counter()

@@ -33,6 +33,7 @@ __all__ = [
 
 _DEMO_SIZES = [64, 60, 10]
 _DEMO_BATCH_SIZE = 10
+_SGD_LEARNING_RATE = 0.1
 _DEMO_LEARNING_RATE = 1.0
 # Inputs beyond this saturate a sigmoid from the start.
 _LARGE_INPUT = 50.0
@@ -230,13 +231,17 @@ def _note_large_inputs(net: Network, X: NDArray[Any]) -> None:
 def _trained(
     arguments: argparse.Namespace, net: Network, X: NDArray[Any], y: NDArray[Any]
 ) -> History:
+    eta = arguments.learning_rate
+    if eta is None and arguments.optimizer == "sgd":
+        eta = _SGD_LEARNING_RATE
     try:
         return net.train(
             X,
             y,
             epochs=arguments.epochs,
             batch_size=arguments.batch_size,
-            learning_rate=arguments.learning_rate,
+            optimizer=arguments.optimizer,
+            learning_rate=eta,
             l2=arguments.l2,
             n_threads=arguments.threads,
             progress=not arguments.quiet,

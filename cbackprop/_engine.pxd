@@ -43,6 +43,7 @@ cdef class Engine:
     cdef const cb_kernels *kernels
     cdef readonly object sizes, activations, arena
     cdef object offsets, spare, transform
+    cdef object gradient_arena  # of apply_gradients, or None
     cdef readonly object dtype
     cdef int users          # readers.h
     cdef cb_index products  # of one sample's forward pass
@@ -64,6 +65,8 @@ cdef class Hold:
 
 
 cdef uintptr_t address(array) except? 0
+cdef new_arena(cb_index n_bytes)
+cdef panels_of(arena, start, dtype, n_in, n_out)
 cdef bint look_at(array, Py_buffer *buffer, cb_rows *rows) except -1
 
 

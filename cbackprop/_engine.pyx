@@ -143,9 +143,14 @@ def _arena(counts):
     offsets = [0]
     for count in counts:
         offsets.append(offsets[-1] + parts_of(count, ALIGNMENT) * ALIGNMENT)
-    memory = numpy.zeros(offsets[-1] + ALIGNMENT, numpy.uint8)
+    return new_arena(offsets[-1]), offsets
+
+
+cdef new_arena(cb_index n_bytes):
+    # Zeroed, aligned.
+    memory = numpy.zeros(n_bytes + ALIGNMENT, numpy.uint8)
     skip = -address(memory) % ALIGNMENT
-    return memory[skip:skip + offsets[-1]], offsets
+    return memory[skip:skip + n_bytes]
 
 
 cdef class Rows:

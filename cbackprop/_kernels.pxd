@@ -7,7 +7,7 @@ cdef extern from "kernels.h" nogil:
     enum cb_activation: CB_IDENTITY, CB_SIGMOID, CB_TANH, CB_RELU, CB_SOFTMAX
     enum cb_score: CB_ARGMAX, CB_SUBSET, CB_SQUARED_ERROR
     enum cb_source: CB_UINT8, CB_FLOAT32, CB_FLOAT64
-    enum cb_rule: CB_STORE, CB_SGD
+    enum cb_rule: CB_STORE, CB_SUM, CB_SGD, CB_ADAGRAD, CB_ADAM, CB_AMSGRAD, CB_NADAM
 
     ctypedef struct cb_layer:
         cb_index n_in, n_out
@@ -15,6 +15,9 @@ cdef extern from "kernels.h" nogil:
         int activation
         void *w
         void *nabla
+        void *state
+        cb_index plane
+        int planes
         const void *a_in
         void *z
         void *a
@@ -37,8 +40,9 @@ cdef extern from "kernels.h" nogil:
         cb_index left, at
 
     ctypedef struct cb_update:
-        int rule
-        double rate, decay, m
+        int rule, goes_on, adjusts
+        double m, per_sample, rate, decay, bias_decay, l1, l2, clip
+        double beta1, beta2, rest1, rest2, eps, root, ahead, low, high
 
     ctypedef struct cb_kernels:
         const char *name
@@ -70,6 +74,8 @@ cdef extern from "kernels.h" nogil:
         void (*gradient)(const cb_layer *l, cb_index m, const void *inputs, cb_index row,
                          cb_index rows, cb_index col, cb_index cols,
                          const cb_update *update) noexcept nogil
+        void (*apply)(const cb_layer *l, cb_index row, cb_index rows, cb_index col, cb_index cols,
+                      const cb_update *update) noexcept nogil
         void (*look_ahead)(cb_ahead *ahead, int lines) noexcept nogil
         int (*all_finite)(const void *x, cb_index n) noexcept nogil
         void (*function)(int which, const void *x, void *y, cb_index n) noexcept nogil
@@ -95,6 +101,11 @@ cdef extern from "unpack.h" nogil:
     void cb_unpack_f64(const void *panels, cb_index n_in, cb_index n_out, void *w,
                        void *b) noexcept
 
+    void cb_pack_f32(const void *w, const void *b, cb_index n_in, cb_index n_out,
+                     void *panels) noexcept
+    void cb_pack_f64(const void *w, const void *b, cb_index n_in, cb_index n_out,
+                     void *panels) noexcept
+
 cdef extern from "targets.h" nogil:
     ctypedef struct cb_targets:
         int fit, binary, one_hot
@@ -103,6 +114,10 @@ cdef extern from "targets.h" nogil:
     void cb_variance(const cb_rows *y, cb_index m, double *variance) noexcept
     int cb_labels(const void *data, ptrdiff_t stride, int size, int is_signed, cb_index m,
                   int64_t count, int32_t *labels) noexcept
+
+cdef extern from "turns.h" nogil:
+    void cb_wait_for_turn(const int64_t *turn, int64_t mine) noexcept
+    void cb_end_turn(int64_t *turn, int64_t next) noexcept
 
 cdef extern from "readers.h" nogil:
     int cb_enter_shared(int *count) noexcept

@@ -3,17 +3,23 @@
 from cbackprop._kernels cimport cb_index
 
 cdef enum:
-    WAYS = 16               # at most
-    MOST_OWNERS = 16        # threads that may own columns
+    WAYS = 24               # at most
+    MOST_THREADS = 16       # that may own columns, or take turns
     ROUNDS = 3              # slices timed for each way; the best counts
+
+cdef enum Partition:
+    SAMPLES                 # _partitions.by_samples
+    COLUMNS
+    TURNS
+
 
 cdef struct Pace:
     cb_index m              # what it was found for: the mini-batch's size
     int least, most         # and the threads allowed
-    int owned               # and those that may own columns
+    int owners, takers      # and those that may own columns, or take turns
     int ways
     int threads[WAYS]
-    int owners[WAYS]        # they share the first layer's columns, not the samples
+    Partition partition[WAYS]
     double cost[WAYS]       # seconds a sample, the least of a round's slices
     int best
     int trial               # slices still to time in this round
@@ -21,25 +27,29 @@ cdef struct Pace:
     double settled          # when the next round begins
 
 
-cdef inline void begin_pace(Pace *pace, cb_index m, int least, int most, int guess,
-                            int most_owners) noexcept nogil:
+cdef inline void begin_pace(Pace *pace, cb_index m, int least, int most, int guess, int owners,
+                            int takers) noexcept nogil:
     # The guess is timed first: a short call does nothing else.
     cdef int threads = least
-    pace.m, pace.least, pace.most, pace.owned = m, least, most, most_owners
+    pace.m, pace.least, pace.most, pace.owners, pace.takers = m, least, most, owners, takers
     pace.ways = pace.best = 0
-    add_way(pace, guess, 0)
+    if guess <= takers:
+        add_way(pace, guess, TURNS)
+    add_way(pace, guess, SAMPLES)
     while threads <= most:
         if threads != guess:
-            add_way(pace, threads, 0)
-        if 1 < threads <= most_owners:
-            add_way(pace, threads, 1)
+            if threads <= takers:
+                add_way(pace, threads, TURNS)
+            add_way(pace, threads, SAMPLES)
+        if 1 < threads <= owners:
+            add_way(pace, threads, COLUMNS)
         threads = most if threads < most < 2 * threads else 2 * threads
     begin_round(pace)
 
 
-cdef inline void add_way(Pace *pace, int threads, int owners) noexcept nogil:
+cdef inline void add_way(Pace *pace, int threads, Partition partition) noexcept nogil:
     if pace.ways < WAYS:
-        pace.threads[pace.ways], pace.owners[pace.ways] = threads, owners
+        pace.threads[pace.ways], pace.partition[pace.ways] = threads, partition
         pace.ways += 1
 
 

@@ -5,7 +5,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbackprop._engine import Engine, Rows, Targets
+from cbackprop._updates import State
 from cbackprop.history import History
+from cbackprop.optimizers import Optimizer
 
 def train(
     engine: Engine,
@@ -16,6 +18,8 @@ def train(
     first: int,
     epochs: int,
     batch_size: int,
+    state: State,
+    rule: Optimizer,
     learning_rate: float,
     l2: float,
     key: int,

@@ -1,261 +1,29 @@
 # cython: language_level=3, cdivision=True, freethreading_compatible=True
-"""The epoch loop: mini-batches gathered by index, the four equations and the update, one
-program for all threads, outside the GIL."""
+"""One call of training: its memory, its threads, and what becomes of it."""
 import numpy
 
-from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
-from libc.string cimport memcpy, memset
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from libc.string cimport memset
 
-from cbackprop._engine cimport (TRAINING, Engine, Rows, Targets, Workspace, address, barrier,
-                                float_enter, float_leave, load, run, seconds, shuffle,
-                                team_size)
-from cbackprop._error_propagation cimport (propagate_columns, propagate_error,
-                                           propagate_error_to)
-from cbackprop._forward cimport forward, forward_columns, forward_from
-from cbackprop._gradients cimport gradient_columns, gradients
-from cbackprop._kernels cimport (CB_FOR_SHUFFLE, CB_PANEL, CB_SGD, CB_SOFTMAX, CB_SQUARED_ERROR,
-                                 Pass, cb_ahead, cb_index, cb_random, cb_rows, cb_team,
-                                 cb_update, is_blocked, part, parts_of)
-from cbackprop._output_error cimport measure, output_error
-from cbackprop._pace cimport MOST_OWNERS, Pace, begin_pace, current_way, report, slice_seconds
-
-cdef enum Status:
-    RUNNING = 0
-    COMPLETE = 1
-    INTERRUPTED = 2         # a signal handler raised
-    DIVERGED = 3            # a parameter or the cost is not finite after an epoch; rolled back
-    BAD_INPUT = 4           # a value of X or y is not finite; rolled back
-    PAUSED = 5              # the slice is over: time to choose the number of threads
+from cbackprop._engine cimport (TRAINING, Engine, Rows, Targets, Workspace, address,
+                                float_enter, float_leave, new_arena, run, seconds)
+from cbackprop._job cimport (BAD_INPUT, COMPLETE, DIVERGED, INTERRUPTED, PAUSED, RUNNING, TURN,
+                             Job, roll_back)
+from cbackprop._kernels cimport (CB_PANEL, CB_SOFTMAX, CB_SQUARED_ERROR, cb_index, is_blocked,
+                                 parts_of)
+from cbackprop._pace cimport (COLUMNS, MOST_THREADS, TURNS, Pace, begin_pace,
+                              current_way, report, slice_seconds)
+from cbackprop._partitions cimport by_columns, by_samples, by_turns
+from cbackprop._updates cimport State, descent_of
 
 STATUS = ["running", "complete", "interrupted", "diverged", "bad input"]
 
-cdef double LOOK_SECONDS = 0.02   # between two looks for Ctrl-C
-
-
-cdef struct Job:
-    Pass p
-    const cb_rows *x
-    const cb_rows *y
-    const int32_t *labels
-    int64_t *index          # [n]: the permutation of this epoch
-    cb_index n, batch_size
-    double eta, decay       # of the rule w = decay w - eta/m sum
-    uint64_t key
-    int shuffled
-    # of threads that own columns
-    const Pass *own[MOST_OWNERS]    # own[0] is p
-    void *a_shared[2]       # a^1, in turn
-    cb_index tail_bytes     # of the weights after layer 1
-    # what the threads agree on, written between two barriers
-    char apart[128]         # what is written lies apart from what is only read
-    int stop, ended
-    int stops[2]            # of owners: stop before this mini-batch, before the next; in turn
-    int non_finite
-    char apart_too[128]
-    # where we are; thread 0 alone
-    int first_epoch, in_epoch
-    cb_index epoch, batch, epochs_left, done, steps
-    double cost_sum
-    double *score_sum       # [1], or [n_L]
-    double *costs           # results, one for each epoch of this call
-    double *scores
-    double *seconds
-    double epoch_began, last_look
-    double slice_began, slice_end
-    cb_index slice_batches, slice_samples
-    char *parameters
-    char *snapshot          # as they were when the epoch began
-    cb_index n_bytes
-    unsigned environment    # the caller's float environment
-    void *pending           # a list to put an exception in
-
-
-cdef inline cb_index score_width(const Pass *p) noexcept nogil:
-    return p.layer[p.L].n_out if p.score == CB_SQUARED_ERROR else 1
-
-
-cdef void begin_epoch(Job *job) noexcept nogil:
-    # The order of epoch e depends on (seed, e) alone; a broken epoch goes on in its order.
-    cdef cb_index i
-    if job.shuffled:
-        shuffle(cb_random(job.key, CB_FOR_SHUFFLE, <unsigned>job.epoch), job.index, job.n)
-    else:
-        for i in range(job.n):
-            job.index[i] = i
-    if job.batch == 0:
-        job.cost_sum = 0
-        for i in range(score_width(&job.p)):
-            job.score_sum[i] = 0
-    memcpy(job.snapshot, job.parameters, job.n_bytes)
-    job.epoch_began = seconds()
-    job.in_epoch = 1
-
-
-cdef void end_batch(Job *job, cb_index m) noexcept nogil:
-    # Sums in the order of the samples; then, now and then, a look for Ctrl-C.
-    cdef cb_index i, j, width = score_width(&job.p)
-    for i in range(m):
-        job.cost_sum += job.p.costs[i]
-        for j in range(width):
-            job.score_sum[j] += job.p.scores[i * width + j]
-    job.batch += 1
-    job.steps += 1
-    if job.first_epoch and job.non_finite:
-        job.stop = BAD_INPUT
-        return
-    cdef double now = seconds()
-    if now - job.last_look > LOOK_SECONDS:
-        job.last_look = now
-        look_for_signals(job)
-    job.slice_batches += 1
-    job.slice_samples += m
-    if now > job.slice_end and job.stop == RUNNING:
-        job.stop = PAUSED
-    elif job.slice_batches == 1:        # the first warms up, unless it is the only one
-        job.slice_began, job.slice_samples = now, 0
-
-
-cdef void look_for_signals(Job *job) noexcept nogil:
-    float_leave(job.environment)    # the user's handlers run in the caller's environment
-    with gil:
-        try:
-            PyErr_CheckSignals()
-        except BaseException as error:
-            (<list>job.pending).append(error)
-            job.stop = INTERRUPTED
-    float_enter()
-
-
-cdef void end_epoch(Job *job) noexcept nogil:
-    cdef cb_index i, width = score_width(&job.p)
-    if (job.cost_sum != job.cost_sum        # NaN
-            or not job.p.kernels.all_finite(job.parameters,
-                                            job.n_bytes // job.p.kernels.itemsize)):
-        job.ended = DIVERGED
-        return
-    job.costs[job.done] = job.cost_sum / job.n
-    for i in range(width):
-        job.scores[job.done * width + i] = job.score_sum[i] / job.n
-    job.seconds[job.done] = seconds() - job.epoch_began
-    job.done += 1
-    job.epoch += 1
-    job.batch = 0
-    job.first_epoch = job.in_epoch = 0
-    job.epochs_left -= 1
-    if job.epochs_left == 0:
-        job.ended = COMPLETE
-
-
-cdef void look_ahead(Job *job, cb_index batch, int thread, int threads,
-                     cb_ahead *ahead) noexcept nogil:
-    # The rows that this thread will gather for that mini-batch of this epoch.
-    cdef cb_index m = max(<cb_index>0, min(job.batch_size, job.n - batch * job.batch_size))
-    cdef cb_index first = part(m, threads, thread)
-    ahead[0] = cb_ahead(job.x, job.index + batch * job.batch_size + first,
-                        part(m, threads, thread + 1) - first, 0)
-
-
-cdef void train_program(void *argument, int thread, cb_team *team) noexcept nogil:
-    cdef Job *job = <Job *>argument
-    cdef const Pass *p = &job.p
-    cdef int threads = team_size(team)
-    cdef cb_index batch = job.batch, batches = parts_of(job.n, job.batch_size), m, first, last
-    cdef cb_update update = cb_update(CB_SGD, 0, job.decay, 0)
-    cdef cb_ahead ahead
-    while True:
-        if thread == 0 and not job.in_epoch:
-            begin_epoch(job)
-        barrier(team)
-        while batch < batches:
-            m = min(job.batch_size, job.n - batch * job.batch_size)
-            first, last = part(m, threads, thread), part(m, threads, thread + 1)
-            load(p, job.x, job.y, job.labels, job.index + batch * job.batch_size, first, last,
-                 &job.non_finite)
-            forward(p, first, last)
-            measure(p, first, last)
-            output_error(p, first, last)
-            propagate_error(p, thread, first, last)
-            barrier(team)
-            update.rate = job.eta / m
-            look_ahead(job, batch + 1, thread, threads, &ahead)
-            gradients(p, m, thread, threads, &update, &ahead)
-            if thread == 0:
-                end_batch(job, m)
-            barrier(team)
-            if job.stop:
-                return
-            batch += 1
-        batch = 0
-        if thread == 0:
-            end_epoch(job)
-        barrier(team)
-        if job.ended:
-            return
-
-
-cdef void owners_program(void *argument, int thread, cb_team *team) noexcept nogil:
-    # Each thread owns some neurons of layer 1, whose weights never leave its cache, and does
-    # everything after layer 1 for itself, with its own copy of those weights. What the
-    # threads tell each other is a^1, in turn in two places, so that they meet once a step.
-    cdef Job *job = <Job *>argument
-    cdef const Pass *p = job.own[thread]
-    cdef int threads = team_size(team), turn = 0
-    cdef cb_index batch = job.batch, batches = parts_of(job.n, job.batch_size), m, l
-    cdef cb_index panels = parts_of(p.layer[1].n_out, CB_PANEL)
-    cdef cb_index begin = part(panels, threads, thread) * CB_PANEL
-    cdef cb_index end = min(p.layer[1].n_out, part(panels, threads, thread + 1) * CB_PANEL)
-    cdef cb_update update = cb_update(CB_SGD, 0, job.decay, 0)
-    cdef cb_ahead ahead
-    cdef void *a[2]
-    a[0], a[1] = job.a_shared[0], job.a_shared[1]
-    if thread:
-        memcpy(p.layer[2].w, job.p.layer[2].w, job.tail_bytes)
-    while True:
-        if thread == 0:
-            job.stops[0] = job.stops[1] = 0
-            if not job.in_epoch:
-                begin_epoch(job)
-        barrier(team)
-        while batch < batches:
-            m = min(job.batch_size, job.n - batch * job.batch_size)
-            p.layer[1].a = p.layer[1].z = a[turn]
-            p.layer[2].a_in = a[turn]
-            load(p, job.x, job.y, job.labels, job.index + batch * job.batch_size, 0, m,
-                 &job.non_finite)
-            forward_columns(p, 1, 0, m, begin, end)
-            if end == p.layer[1].n_out:
-                p.kernels.complete_rows(&p.layer[1], 0, m)
-            barrier(team)
-            if job.stops[turn]:
-                break
-            forward_from(p, 2, 0, m)
-            if thread == 0:
-                measure(p, 0, m)
-            output_error(p, 0, m)
-            propagate_error_to(p, 2, 0, 0, m)
-            propagate_columns(p, 1, 0, 0, m, begin, end)
-            update.rate = job.eta / m
-            look_ahead(job, batch + 1, 0, 1, &ahead)
-            gradient_columns(p, 1, m, begin, end, &update, &ahead)
-            for l in range(2, p.L + 1):
-                gradient_columns(p, l, m, 0, p.layer[l].n_out, &update, &ahead)
-            turn = 1 - turn
-            if thread == 0:
-                end_batch(job, m)
-                job.stops[turn] = job.stop
-            batch += 1
-        barrier(team)
-        if job.stops[turn]:
-            break
-        batch = 0
-        if thread == 0:
-            end_epoch(job)
-        barrier(team)
-        if job.ended:
-            break
-    p.layer[1].a = p.layer[1].z = a[0]
-    p.layer[2].a_in = a[0]
+cdef enum:
+    # Of a mini-batch's activations and errors: what a core keeps near, where turns are worth
+    # their waiting; and of the parameters that all chunks share.
+    CHUNK_BYTES = 200_000
+    LARGE_BATCH_BYTES = 1_000_000
+    SMALL_NETWORK_BYTES = 300_000
 
 
 cdef void run_in_slices(Job *job, Pace *pace) noexcept nogil:
@@ -267,7 +35,8 @@ cdef void run_in_slices(Job *job, Pace *pace) noexcept nogil:
         job.slice_began = began = seconds()
         job.slice_end = began + slice_seconds(pace, began)
         job.slice_batches = job.slice_samples = 0
-        run(owners_program if pace.owners[way] else train_program, job, pace.threads[way])
+        run(by_columns if pace.partition[way] == COLUMNS else
+            by_turns if pace.partition[way] == TURNS else by_samples, job, pace.threads[way])
         if job.stop != PAUSED:
             return
         job.stop = RUNNING
@@ -285,38 +54,63 @@ cdef int most_owners(Engine engine, cb_index m, int threads) noexcept:
     if (engine.L < 2 or engine.layer[1].activation == CB_SOFTMAX
             or 2 * engine.layer[1].n_in * engine.layer[1].n_out < products):
         return 0
-    return min(threads, MOST_OWNERS, <int>parts_of(engine.layer[1].n_out, CB_PANEL))
+    return min(threads, MOST_THREADS, <int>parts_of(engine.layer[1].n_out, CB_PANEL))
 
 
-cdef own_pass(Job *job, Engine engine, cb_index m, int score, int thread):
+cdef own_pass(Job *job, Engine engine, cb_index m, int score, int thread, State state):
     # Memory of a mini-batch and of the weights after layer 1 for one more owner.
     cdef Workspace w = Workspace(engine, m, 1, TRAINING, score)
     cdef cb_index l
     cdef char *tail = <char *>engine.layer[2].w
     job.tail_bytes = engine.parameters + engine.n_bytes - tail
-    copy = numpy.empty(job.tail_bytes + 128, numpy.uint8)
-    cdef uintptr_t base = (address(copy) + 127) // 128 * 128
+    copy = new_arena(job.tail_bytes * (1 + state.planes))
+    cdef uintptr_t base = address(copy)
+    state.lend(&w.p)
     for l in range(2, engine.L + 1):
         w.p.layer[l].w = <char *>base + (<char *>engine.layer[l].w - tail)
+        w.p.layer[l].state = <char *>w.p.layer[l].w + job.tail_bytes
+        w.p.layer[l].plane = job.tail_bytes
     job.own[thread] = &w.p
     return w, copy
 
 
+cdef cb_index turn_size(Engine engine, cb_index m) noexcept:
+    # The samples of a chunk, or 0 where turns are not worth while.
+    cdef cb_index l, sample = 0, size
+    for l in range(engine.L + 1):
+        sample += (2 + (l == engine.L)) * engine.layer[l].ld_out * engine.kernels.itemsize
+    if m * sample < LARGE_BATCH_BYTES or engine.n_bytes > SMALL_NETWORK_BYTES:
+        return 0
+    size = max(<cb_index>24, CHUNK_BYTES // sample) // 12 * 12      # whole tiles
+    return size if 4 * size <= m else 0
+
+
+cdef own_turn(Job *job, Engine engine, int score, int thread, State state, char *nabla):
+    # Memory of a chunk; the sums are everybody's.
+    cdef Workspace w = Workspace(engine, job.chunk, 1, TRAINING, score)
+    cdef cb_index l
+    state.lend(&w.p)
+    for l in range(1, engine.L + 1):
+        w.p.layer[l].nabla = nabla + (<char *>engine.layer[l].w - engine.parameters)
+    job.own[thread] = &w.p
+    return w
+
+
 def train(Engine engine not None, Rows x not None, Targets y not None, here, shape,
-          Py_ssize_t first, Py_ssize_t epochs, Py_ssize_t batch_size, double learning_rate,
-          double l2,
+          Py_ssize_t first, Py_ssize_t epochs, Py_ssize_t batch_size, State state not None, rule,
+          double learning_rate, double l2,
           uint64_t key, bint shuffled, int score, int threads, int guess, variance,
           histories, bint validated):
     """Trains for `epochs` epochs, the first of which may be the rest of a broken one.
 
     here: the position (epoch, batch, steps, cost_sum, score_sums, and the shape of what it
-    belongs to), brought up to date; first: the mini-batch to begin with; histories: each gets
-    the whole epochs that were done, with NaN for the validation still to come; variance: of
-    each target, where the score is R^2; guess: the number of threads to try first, of 1 to
-    `threads`, or 0 for just `threads`. Returns (status, error); status is "complete",
-    "interrupted", "diverged" or "bad input", the last two with the parameters as they were
-    when the epoch began. No Python code runs between the last mini-batch and the end of this
-    book-keeping, so no signal comes between.
+    belongs to), brought up to date; first: the mini-batch to begin with; state: the
+    optimiser's; histories: each gets the whole epochs that were done, with NaN for the
+    validation still to come; variance: of each target, where the score is R^2; guess: the
+    number of threads to try first, of 1 to `threads`, or 0 for just `threads`. Returns
+    (status, error); status is "complete", "interrupted", "diverged" or "bad input", the last
+    two with parameters and state as they were when the epoch began. No Python code runs
+    between the last mini-batch and the end of this book-keeping, so no signal comes between.
     """
     cdef cb_index batches = parts_of(x.n, min(x.n, batch_size))
     cdef cb_index m = min(x.n, batch_size), width = 1
@@ -325,15 +119,16 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
         width = engine.sizes[-1]
     sums = here.score_sums.copy()
     pending = []
-    cdef char *room = w.room(8 * x.n + engine.n_bytes)
+    cdef char *room = w.room(8 * x.n + (1 + state.planes) * engine.n_bytes)
     curves = numpy.empty((epochs, 2 + width))
     cdef double *results = <double *>address(curves)
     cdef Job job
     memset(&job, 0, sizeof(Job))
+    state.lend(&w.p)
     job.p = w.p
     job.x, job.y, job.labels = &x.rows, y.rows(), y.labels
     job.index, job.n, job.batch_size = <int64_t *>room, x.n, m
-    job.eta, job.decay = learning_rate, 1 - learning_rate * l2 / x.n
+    job.descent = descent_of(state, rule, learning_rate, l2 / x.n)
     job.key, job.shuffled = key, shuffled
     job.first_epoch = 1
     job.epoch, job.batch, job.epochs_left = here.epoch, first, epochs
@@ -342,26 +137,37 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     job.last_look = seconds()
     job.parameters, job.n_bytes = engine.parameters, engine.n_bytes
     job.snapshot, job.pending = room + 8 * x.n, <void *>pending
-    cdef int least = 1 if guess else threads, owners = 0, thread
-    # The owners' memory is not worth its while for a handful of mini-batches.
+    cdef int least = 1 if guess else threads, owners = 0, takers = 0, thread
+    # Memory of their own is not worth its while for a handful of mini-batches.
     if epochs * batches >= 32:
         owners = most_owners(engine, m, threads)
+    job.chunk = turn_size(engine, m)
+    if job.chunk:
+        owners, takers = 0, min(threads, MOST_THREADS)
     if owners < least:      # so many threads were asked for that none can own a column
         owners = 0
     if (engine.pace.m != m or engine.pace.least != least or engine.pace.most != threads
-            or engine.pace.owned != owners):
-        begin_pace(&engine.pace, m, least, threads, guess or threads, owners)
+            or engine.pace.owners != owners or engine.pace.takers != takers):
+        begin_pace(&engine.pace, m, least, threads, guess or threads, owners, takers)
     job.own[0] = &job.p
-    _keep = [own_pass(&job, engine, m, score, thread) for thread in range(1, owners)]
+    _keep = [own_pass(&job, engine, m, score, thread, state) for thread in range(1, owners)]
     if owners > 1:
         job.a_shared[0], job.a_shared[1] = job.p.layer[1].a, job.own[1].layer[1].a
+    if takers:
+        nabla, turns = new_arena(engine.n_bytes), new_arena((engine.L + 1) * TURN * 8)
+        job.turn = <int64_t *>address(turns)
+        _keep = [own_turn(&job, engine, score, thread, state, <char *>address(nabla))
+                 for thread in range(takers)]
     with nogil:
         job.environment = float_enter()
         run_in_slices(&job, &engine.pace)
         float_leave(job.environment)
     status = job.stop or job.ended
     if status == DIVERGED or status == BAD_INPUT:
-        memcpy(engine.parameters, job.snapshot, engine.n_bytes)
+        roll_back(&job)
+    state.steps, state.product = job.descent.steps, job.descent.product
+    if status != BAD_INPUT:
+        here.optimizer = state
     if status == COMPLETE or status == INTERRUPTED:
         here.epoch, here.batch, here.cost_sum = job.epoch, job.batch, job.cost_sum
         here.steps += job.steps

@@ -16,9 +16,10 @@ from typing import Any, NoReturn
 
 import cbackprop
 from cbackprop import _commands as commands
-from cbackprop._bench import SGD_WORKLOADS as WORKLOADS
+from cbackprop._bench import WORKLOADS
 from cbackprop.activations import ACTIVATIONS
 from cbackprop.costs import COSTS
+from cbackprop.optimizers import OPTIMIZERS
 
 __all__ = ["main"]
 
@@ -266,7 +267,19 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     add("--output", metavar="NAME", help="activation of the outputs; default: softmax or identity")
     add("--cost", metavar="NAME", help=f"{', '.join(COSTS)}; default: the output's partner")
     add("--batch-size", type=int, default=10, metavar="M", help="default: %(default)s")
-    add("--learning-rate", type=float, default=0.1, metavar="ETA", help="default: %(default)s")
+    add(
+        "--optimizer",
+        choices=list(OPTIMIZERS),
+        default="sgd",
+        metavar="NAME",
+        help=f"{', '.join(OPTIMIZERS)}; default: %(default)s",
+    )
+    add(
+        "--learning-rate",
+        type=float,
+        metavar="ETA",
+        help="default: 0.1 for sgd, else the optimizer's own",
+    )
     add("--l2", type=float, default=0.0, metavar="LAMBDA", help="weight decay; default: 0")
     add("--dtype", choices=["float32", "float64"], default="float32", help="default: %(default)s")
     add(

@@ -16,17 +16,19 @@ from cbackprop import (
     _derivatives,
     _engine,
     _gate,
+    _run,
     _threads,
     _training,
+    _updates,
     costs,
     initializers,
     optimizers,
 )
 from cbackprop import _validation as check
 from cbackprop.activations import Activation
-from cbackprop.exceptions import DivergenceError
 from cbackprop.history import History, Progress
 from cbackprop.initializers import Initializer
+from cbackprop.optimizers import Optimizer
 
 Array = NDArray[Any]
 
@@ -54,19 +56,6 @@ class Gradients(NamedTuple):
     z: Sequence[Array]
     a: Sequence[Array]
     delta: Sequence[Array]
-
-
-class _Position:
-    """Where training stands: everything besides parameters that the next step depends on."""
-
-    def __init__(self, width: int) -> None:
-        self.epoch = 0  # whole epochs done
-        self.batch = 0  # mini-batches done of a broken one
-        self.steps = 0
-        # Rows, batch size, shuffle and kind of score of the epoch.
-        self.shape: tuple[int, ...] = (0, 0, 0, 0)
-        self.cost_sum = 0.0
-        self.score_sums = np.zeros(width)
 
 
 class Network:
@@ -188,7 +177,7 @@ class Network:
                 w, b = initializers.initial(self.init, self._key, l, n_in, n_out)
                 _engine.pack(w, b, panels)
             self.classes = self._given_classes
-            self._position = _Position(self.sizes[-1])
+            self._position = _run.Position(self.sizes[-1])
             self.history = History()
 
     # ---- parameters -------------------------------------------------------------------
@@ -289,7 +278,7 @@ class Network:
         *,
         epochs: int = 1,
         batch_size: int = 32,
-        optimizer: str | optimizers.SGD = "sgd",
+        optimizer: str | Optimizer = "sgd",
         learning_rate: float | None = None,
         l2: float = 0.0,
         validation_data: tuple[Any, Any] | None = None,
@@ -311,9 +300,12 @@ class Network:
         batch_size : int
             Samples in a mini-batch; the last one of an epoch may be short. Larger than the
             data: full batch.
-        optimizer : "sgd" or SGD
+        optimizer : str or Optimizer
+            sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw, amsgrad, nadam, lion,
+            rprop, or an object of `cbackprop.optimizers`. What it remembers goes on in the
+            next call; another one starts fresh.
         learning_rate : float, optional
-            eta, > 0. Default: the optimiser's own, 0.01 for sgd.
+            eta, > 0. Default: the optimiser's own, 0.01 for sgd, 0.001 for adam.
         l2 : float
             lambda of the book's (lambda / 2n) sum w^2. The penalty is not part of the cost.
         validation_data : (X, y), optional
@@ -345,18 +337,11 @@ class Network:
         """
         epochs = check.integer("epochs", epochs, 1)
         batch_size = check.integer("batch_size", batch_size, 1)
-        rule = optimizers.get(optimizer)
-        if learning_rate is not None and not isinstance(optimizer, str):
-            raise ValueError(
-                f"learning_rate = {learning_rate!r} and optimizer = {optimizer!r} both give the "
-                "rate; give one of them"
-            )
-        eta = rule.learning_rate if learning_rate is None else learning_rate
-        eta = check.real("learning_rate", eta, 0, open_end=True)
+        rule, eta = optimizers.with_rate(optimizer, learning_rate)
         l2 = check.real("l2", l2, 0)
         array, rows = self._rows(X)
         target = self._targets(y, len(array))
-        if eta * l2 >= len(array):
+        if rule.name == "sgd" and eta * l2 >= len(array):
             raise ValueError(
                 f"l2 = {l2!r} with learning_rate = {eta!r} and {len(array)} samples would turn "
                 "the weights' sign; expected learning_rate * l2 < samples"
@@ -374,58 +359,12 @@ class Network:
             threads, guess = _threads.choice(self.sizes, m, epochs * len(array))
         else:
             threads, guess = self._threads(n_threads, m, 6), 0
-        call = _Call(
-            array, rows, target, epochs, min(batch_size, len(array)), eta, l2, bool(shuffle),
+        call = _run.Call(
+            array, rows, target, epochs, min(batch_size, len(array)), rule, eta, l2, bool(shuffle),
             validation_data, Progress(epochs) if progress else None, threads, guess,
         )  # fmt: skip
         with self._alone:
-            return self._run(call)
-
-    def _run(self, call: _Call) -> History:
-        """Whole epochs in one call of the core where nobody asked for something between."""
-        before, here = self.classes, self._position
-        shape = (len(call.X), call.batch_size, int(call.shuffle), call.target.score)
-        # Of other rows, mini-batches, order or targets, a broken epoch cannot be finished: a
-        # new one begins.
-        broken = here.batch if here.shape == shape else 0
-        if broken:
-            check.refuse_nonfinite("X", call.X, self.dtype)  # the core sees only its rest
-        if call.target.classes is not None:
-            self.classes = call.target.classes
-        name, variance = _score_terms(call.target)
-        history = History(name)
-        targets = call.target.core
-        epochs = call.epochs + (broken > 0)
-        one_by_one = call.validation is not None or call.progress is not None
-        while len(history) < epochs:
-            status, error = _training.train(
-                self._engine, call.rows, targets, here, shape, broken,
-                1 if one_by_one else epochs - len(history), call.batch_size, call.eta,
-                call.l2, self._key, call.shuffle, call.target.score, call.threads,
-                call.guess, variance, (history, self.history), call.validation is not None,
-            )  # fmt: skip
-            broken = 0
-            if status == "bad input":
-                self.classes = before
-                check.refuse_nonfinite("X", call.X, self.dtype)
-                self._refuse_scaled(call.X)
-            if status == "interrupted":
-                raise error
-            if status == "diverged":
-                raise DivergenceError(
-                    f"weights or cost are not finite after epoch {here.epoch}: learning_rate = "
-                    f"{call.eta:g} is too large for this data; try {call.eta / 10:g}, or scale "
-                    "the inputs to about 0 .. 1. The weights are those before that epoch",
-                    here.epoch, history,
-                )  # fmt: skip
-            if call.validation is not None:
-                result = self._evaluate(*call.validation, None)
-                for curves in (history, self.history):
-                    curves.validation_cost[-1] = result["cost"]
-                    curves.validation_score[-1] = result[name]
-            if call.progress is not None:
-                call.progress(history)
-        return history
+            return _run.run(self, call)
 
     def _refuse_scaled(self, X: Array) -> None:
         raise ValueError(
@@ -510,7 +449,7 @@ class Network:
         if bad:
             check.refuse_nonfinite("X", array, self.dtype)
             self._refuse_scaled(array)
-        name, variance = _score_terms(target)
+        name, variance = _run.score_terms(target)
         return {"cost": cost / len(array), name: _training.mean_score(sums / len(array), variance)}
 
     def gradients(self, X: Any, y: Any, *, n_threads: int | None = None) -> Gradients:
@@ -561,6 +500,49 @@ class Network:
         array, rows = self._rows(X)
         slopes = check.slopes("v", v, len(array), self.sizes[-1], self.dtype)
         return self._derive(array, rows, _engine.Targets(slopes), True, n_threads)
+
+    def apply_gradients(
+        self,
+        g: Gradients | tuple[Sequence[Array], Sequence[Array]],
+        *,
+        optimizer: str | Optimizer = "sgd",
+        learning_rate: float | None = None,
+    ) -> None:
+        """One step of an optimiser with gradients from anywhere.
+
+        Parameters
+        ----------
+        g : Gradients, or a pair (nabla_w, nabla_b)
+            dC/dw^l (n_l, n_{l-1}) and dC/db^l (n_l,), one array a layer.
+        optimizer : str or Optimizer
+            As for `train`; what it remembers is shared with it.
+        learning_rate : float, optional
+            eta, > 0. Default: the optimiser's own.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A gradient does not fit or is not finite; nothing has changed.
+        RuntimeError
+            The network is in use in another thread.
+
+        Examples
+        --------
+        >>> net = Network([2, 3, 1], rng=0)
+        >>> X, y = [[0.0, 1.0], [1.0, 1.0]], [[0.0], [1.0]]
+        >>> before = net.evaluate(X, y)["cost"]
+        >>> net.apply_gradients(net.gradients(X, y), optimizer="adam", learning_rate=0.1)
+        >>> net.evaluate(X, y)["cost"] < before
+        True
+        """
+        rule, eta = optimizers.with_rate(optimizer, learning_rate)
+        nabla_w, nabla_b = check.gradients(g, self.sizes, self.dtype)
+        with self._alone:
+            state = _run.state_for(self, rule, eta)
+            if not _updates.apply_gradients(
+                self._engine, self._position, state, rule, eta, nabla_w, nabla_b
+            ):
+                raise ValueError("g holds NaN or infinity; nothing has changed")
 
     def _derive(
         self, array: Array, rows: Any, y: Any, given: bool, n_threads: int | None
@@ -639,27 +621,3 @@ class Network:
             f"output={self.activations[-1].name!r}, cost={self.cost.name!r}, "
             f"dtype={self.dtype.name!r})"
         )
-
-
-class _Call(NamedTuple):
-    """The checked arguments of one train call."""
-
-    X: Array
-    rows: Any
-    target: check.Target
-    epochs: int
-    batch_size: int
-    eta: float
-    l2: float
-    shuffle: bool
-    validation: tuple[Any, Any] | None
-    progress: Progress | None
-    threads: int
-    guess: int
-
-
-def _score_terms(target: check.Target) -> tuple[str, Array | None]:
-    """The score's name and, for R^2, the variance of each target."""
-    if target.score != check.SQUARED_ERROR:
-        return "accuracy", None
-    return "r2", _gate.variance(target.core)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from cbackprop.activations import Activation
 from cbackprop.costs import Cost
+from cbackprop.optimizers import Optimizer
 
 Array = NDArray[Any]
 
@@ -169,3 +170,60 @@ def sgd_epoch(
         for b, nabla_b in zip(biases, step.nabla_b, strict=True):
             b -= eta * nabla_b
     return total / n
+
+
+def update(
+    rule: Optimizer, theta: Array, g: Array, memory: dict[str, Any], t: int, eta: float
+) -> Array:
+    """theta after step t = 1, 2, ... of an optimiser with gradient g.
+
+    Parameters
+    ----------
+    rule : Optimizer
+        Its docstring has the formula.
+    theta, g : arrays of one shape
+        Weights or biases of a layer, and dC/dtheta.
+    memory : dict
+        What the optimiser remembers of theta; empty before the first step.
+    t, eta
+        Step and learning rate.
+    """
+    zero = np.zeros_like(theta)
+    c = rule.constants()
+    beta1, beta2, eps = c.get("beta1", 0.0), c.get("beta2", 0.0), c.get("eps", 0.0)
+    theta = theta * (1 - eta * c.get("weight_decay", 0.0))
+    v, h = memory.get("v", zero), memory.get("h", zero)
+    step: Array
+    match rule.name:
+        case "sgd":
+            step = eta * g
+        case "momentum" | "nesterov":
+            memory["v"] = v = beta1 * v + g
+            step = eta * (g + beta1 * v if rule.name == "nesterov" else v)
+        case "adagrad":
+            memory["h"] = h = h + g**2
+            step = eta / (1 + (t - 1) * c["slowing"]) * g / (np.sqrt(h) + eps)
+        case "rmsprop":
+            memory["h"] = h = beta2 * h + (1 - beta2) * g**2
+            step = eta * g / (np.sqrt(h) + eps)
+        case "lion":
+            memory["v"] = beta2 * v + (1 - beta2) * g
+            step = eta * np.sign(beta1 * v + (1 - beta1) * g)
+        case "rprop":
+            turn = np.sign(g) * np.sign(memory.get("g", zero))
+            factor = np.where(turn > 0, beta2, np.where(turn < 0, beta1, 1.0))
+            length = np.clip(memory.get("length", zero + eta) * factor, c["low"], c["high"])
+            memory["length"], memory["g"] = length, np.where(turn < 0, 0.0, g)
+            step = length * np.sign(memory["g"])
+        case _:  # Adam and its relatives
+            memory["v"] = v = beta1 * v + (1 - beta1) * g
+            memory["h"] = h = beta2 * h + (1 - beta2) * g**2
+            if rule.name == "amsgrad":
+                memory["top"] = h = np.maximum(memory.get("top", zero), h)
+            ahead = v / (1 - beta1**t)
+            if rule.name == "nadam":
+                mu, mu_next = (beta1 * (1 - 0.5 * c["drift"] ** n) for n in (t, t + 1))
+                memory["product"] = product = memory.get("product", 1.0) * mu
+                ahead = (1 - mu) * g / (1 - product) + mu_next * v / (1 - product * mu_next)
+            step = eta * ahead / (np.sqrt(h / (1 - beta2**t)) + eps)
+    return theta - step

@@ -18,8 +18,12 @@ static double tree_sum(double s[CB_PANEL], cb_index n)
 /* 1/2 ||a - y||^2 */
 static double quadratic_value(const real *a, const real *y, cb_index n)
 {
-    double s[CB_PANEL] = {0};
-    cb_index j = 0;
+    double s[CB_PANEL]; /* the first n of them are set */
+    for (int i = 0; i < CB_PANEL && i < n; i++) {
+        const double d = (double)a[i] - (double)y[i];
+        s[i] = d * d;
+    }
+    cb_index j = CB_PANEL;
     for (; j + CB_PANEL <= n; j += CB_PANEL)
         for (int i = 0; i < CB_PANEL; i++) {
             const double d = (double)a[j + i] - (double)y[j + i];

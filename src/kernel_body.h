@@ -8,6 +8,7 @@
 #include "few_rows.h"
 #include "activations.h"
 #include "costs.h"
+#include "updates.h"
 
 static void set_not_finite(int *flag, vec bad)
 {
@@ -69,13 +70,16 @@ static void scale_row(const cb_rows *x, const real *from, real *to, vec *bad)
         *bad += v - v;
         v_store(to + k, v);
     }
+    real rest = 0;
     for (cb_index k = whole; k < n; k++) {
         real v = from[k];
         if (scale)
             v = v_fma(v_set(v), v_set(scale[k]), v_set(shift[k]))[0];
-        *bad += v_set(v - v);
+        rest += v - v;
         to[k] = v;
     }
+    if (whole < n)
+        *bad += v_set(rest);
 }
 
 static void gather(const cb_rows *x, const int64_t *index, cb_index row, cb_index rows, void *out,
@@ -89,12 +93,12 @@ static void gather(const cb_rows *x, const int64_t *index, cb_index row, cb_inde
         const cb_index i = index ? (cb_index)index[s] : s;
         const char *from = (const char *)x->data + i * x->row_stride;
         real *to = (real *)out + s * ld;
+        for (cb_index k = n - n % LANES; k < ld; k += LANES)
+            v_store(to + k, (vec){0});
         if (!as_is)
             convert_row(from, x->column_stride, x->type, n, to);
         if (as_is || x->scale || x->type != CB_UINT8)
             scale_row(x, as_is ? (const real *)from : to, to, &bad);
-        for (cb_index k = n; k < ld; k++)
-            to[k] = 0;
         to[n] = (real)x->bias;
     }
     set_not_finite(non_finite, bad);
@@ -123,8 +127,7 @@ static void one_hot(const int32_t *labels, const int64_t *index, cb_index row, c
     for (cb_index s = row; s < row + rows; s++) {
         const int32_t label = labels[index ? (cb_index)index[s] : s];
         real *to = (real *)y + s * ld;
-        for (cb_index k = 0; k < ld; k++)
-            to[k] = 0;
+        clear_rest(to, 0, ld);
         if (n == 1)
             to[0] = (real)label;
         else
@@ -186,8 +189,7 @@ static void cost_gradient(int cost, const cb_layer *l, const void *y, cb_index r
         real *delta = (real *)l->delta + at;
         for (cb_index j = 0; j < l->n_out; j += LANES)
             v_store(delta + j, cost_slope(cost, v_load(a + j), v_load(t + j)));
-        for (cb_index j = l->n_out; j < l->ld_out; j++)
-            delta[j] = 0;
+        clear_rest(delta, l->n_out, l->ld_out);
     }
 }
 
@@ -202,8 +204,7 @@ static void through_activation(const cb_layer *l, cb_index row, cb_index rows)
         for (cb_index s = 0; s < rows; s++)
             softmax_through_row(a + s * l->ld_out, delta + s * l->ld_out, n);
     for (cb_index s = 0; s < rows; s++)
-        for (cb_index j = n; j < l->ld_out; j++)
-            delta[s * l->ld_out + j] = 0;
+        clear_rest(delta + s * l->ld_out, n, l->ld_out);
 }
 
 static void stable_error(const cb_layer *l, const void *y, cb_index row, cb_index rows)
@@ -215,8 +216,7 @@ static void stable_error(const cb_layer *l, const void *y, cb_index row, cb_inde
         const vec total = v_set(l->activation == CB_SOFTMAX ? row_sum(t, l->n_out) : (real)1);
         for (cb_index j = 0; j < l->n_out; j += LANES)
             v_store(delta + j, v_load(a + j) * total - v_load(t + j));
-        for (cb_index j = l->n_out; j < l->ld_out; j++)
-            delta[j] = 0;
+        clear_rest(delta, l->n_out, l->ld_out);
     }
 }
 
@@ -276,24 +276,60 @@ static void block_inputs(const cb_layer *l, cb_index m, cb_index row, cb_index r
         out[(m - 1) * TILE_ROWS + r] = from[(m - 1) * l->ld_in + r];
 }
 
+/* Sums in memory, or near, and the rule for them; o and the operands are those of one tile. */
+static void gradient_in_general(const cb_layer *l, cb_index m, columns_fn *tile, cb_index rows,
+                                const real *a, cb_index lda, const real *d0, const real *d1,
+                                cb_index ldd, outcome *o)
+{
+    const cb_index at0 = o->w0 - (real *)l->w, at1 = o->w1 - (real *)l->w;
+    real near[2][TILE_ROWS * CB_PANEL];
+    const cb_update *u = o->update;
+    const int in_memory = u->rule <= CB_SUM || u->goes_on;
+    o->sum0 = in_memory ? (real *)l->nabla + at0 : near[0];
+    o->sum1 = in_memory ? (real *)l->nabla + at1 : near[1];
+    if (u->rule > CB_SGD)
+        ask_for_state(l, at0, at1, rows);
+    tile(m, a, lda, d0, d1, ldd, o);
+    if (u->rule > CB_SGD) {
+        apply_rule(l, at0, rows, o->sum0, o->bias_row, u);
+        if (at1 != at0)
+            apply_rule(l, at1, rows, o->sum1, o->bias_row, u);
+    }
+}
+
 static void gradient(const cb_layer *l, cb_index m, const void *inputs, cb_index row,
                      cb_index rows, cb_index col, cb_index cols, const cb_update *update)
 {
     const cb_index stride = (l->n_in + 1) * CB_PANEL;
-    real *w = (real *)(update->rule == CB_STORE ? l->nabla : l->w) + col / CB_PANEL * stride +
-              row * CB_PANEL;
+    real *w = (real *)l->w + col / CB_PANEL * stride + row * CB_PANEL;
     const real *a = inputs ? (const real *)inputs : (const real *)l->a_in + row;
     const real *delta = inputs ? (const real *)l->delta_block + col * l->m
                                : (const real *)l->delta + col;
     const cb_index lda = inputs ? TILE_ROWS : l->ld_in, ldd = inputs ? TILE_COLS : l->ld_out;
-    const int bias_row = (int)(l->n_in - row);
+    const int fused = update->rule == CB_SGD && !update->goes_on;
     const cb_index vectors = vectors_in(cols);
+    outcome o = {.update = update, .bias_row = (int)(l->n_in - row)};
     for (cb_index v = 0; v < vectors; v += 2) {
         const int two = v + 1 < vectors;
-        real *w0 = PANEL_COLUMN(w, v * LANES, stride);
-        real *w1 = two ? PANEL_COLUMN(w, (v + 1) * LANES, stride) : w0;
         const real *d0 = delta + v * LANES, *d1 = two ? d0 + LANES : d0;
-        columns_tiles[two][rows - 1](m, a, lda, d0, d1, ldd, w0, w1, bias_row, update);
+        columns_fn *tile = columns_tiles[two][rows - 1];
+        o.w0 = PANEL_COLUMN(w, v * LANES, stride);
+        o.w1 = two ? PANEL_COLUMN(w, (v + 1) * LANES, stride) : o.w0;
+        if (fused)
+            tile(m, a, lda, d0, d1, ldd, &o);
+        else
+            gradient_in_general(l, m, tile, rows, a, lda, d0, d1, ldd, &o);
+    }
+}
+
+static void apply(const cb_layer *l, cb_index row, cb_index rows, cb_index col, cb_index cols,
+                  const cb_update *update)
+{
+    const cb_index stride = (l->n_in + 1) * CB_PANEL;
+    for (cb_index v = 0; v < vectors_in(cols); v++) {
+        const cb_index at = col / CB_PANEL * stride + row * CB_PANEL +
+                            PANEL_OFFSET(v * LANES, stride);
+        apply_rule(l, at, rows, (const real *)l->nabla + at, (int)(l->n_in - row), update);
     }
 }
 
@@ -344,6 +380,7 @@ const cb_kernels KERNEL_TABLE = {
     .block_errors = block_errors,
     .block_inputs = block_inputs,
     .gradient = gradient,
+    .apply = apply,
     .look_ahead = look_ahead,
     .all_finite = all_finite,
     .function = function,

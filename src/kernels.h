@@ -23,7 +23,13 @@ enum cb_activation { CB_IDENTITY, CB_SIGMOID, CB_TANH, CB_RELU, CB_SOFTMAX };
 enum cb_cost { CB_QUADRATIC, CB_CROSS_ENTROPY, CB_LOG_LIKELIHOOD };
 enum cb_score { CB_ARGMAX, CB_SUBSET, CB_SQUARED_ERROR };
 enum cb_source { CB_UINT8, CB_FLOAT32, CB_FLOAT64 };
-enum cb_rule { CB_STORE, CB_SGD };
+enum cb_rule {
+    CB_STORE, /* nabla = sum / m */
+    CB_SUM,   /* nabla = sum */
+    /* updates.h: */
+    CB_SGD, CB_MOMENTUM, CB_NESTEROV, CB_ADAGRAD, CB_RMSPROP, CB_ADAM, CB_AMSGRAD, CB_NADAM,
+    CB_LION, CB_RPROP
+};
 
 /* Layer l as one team of threads sees it. All matrices are row-major; rows of
  * activations and errors are samples, padded to ld elements. Lanes of w, z and delta
@@ -33,7 +39,10 @@ typedef struct cb_layer {
     cb_index ld_in, ld_out;
     int activation;     /* enum cb_activation */
     void *w;            /* [ceil(n_out/16)][n_in + 1][16]: panels of w^T; row n_in is b^l */
-    void *nabla;        /* gradient, laid out like w; written by the rule CB_STORE */
+    void *nabla;        /* gradient or sums, laid out like w; or NULL */
+    void *state;        /* what the optimiser remembers of w, laid out like it; */
+    cb_index plane;     /* bytes from there to the next of its planes */
+    int planes;
     const void *a_in;   /* a^{l-1} [m][ld_in]; column n_in is the constant 1 */
     void *z, *a, *delta; /* [m][ld_out]; z == a where nobody asks for z^l */
     void *delta_block;  /* delta again, [ceil(n_out/tile_cols)][m][tile_cols], or NULL */
@@ -58,12 +67,22 @@ typedef struct cb_ahead {
     cb_index at;          /* bytes of the first that are done */
 } cb_ahead;
 
-/* What the gradient's pass does with a finished tile of BP3 and BP4. */
+/* What becomes of the sums of BP3 and BP4 over a mini-batch of m samples; g = sum / m. */
 typedef struct cb_update {
     int rule;           /* enum cb_rule */
-    double rate;        /* CB_SGD: eta / m */
-    double decay;       /* CB_SGD: 1 - eta lambda / n, for weights; biases keep 1 */
-    double m;           /* CB_STORE: nabla = sum / m */
+    int goes_on;        /* 1: the sums go on from those in nabla */
+    int adjusts;        /* 1: any of l1, l2, clip is in use: never with the fused CB_SGD */
+    double m, per_sample; /* and 1 / m */
+    double rate;        /* CB_SGD: eta / m; else the step's length */
+    double decay, bias_decay; /* w and b are multiplied by these first */
+    double l1, l2;      /* m lambda / n: sum += l2 w + l1 sgn w, for weights */
+    double clip;        /* every sum is kept within -m clip .. m clip */
+    double beta1, beta2; /* what is kept of the first and second plane; */
+    double rest1, rest2; /* 1 - beta1, 1 - beta2 */
+    double eps;
+    double root;        /* Adam's: 1 / sqrt(1 - beta2^t) */
+    double ahead;       /* NAdam's: the step's length along g itself */
+    double low, high;   /* Rprop's bounds of a step */
 } cb_update;
 
 /* Preconditions of every tile kernel: 1 <= rows <= tile_rows, 1 <= cols <= tile_cols,
@@ -132,6 +151,10 @@ typedef struct cb_kernels {
      * inputs: what block_inputs() made of them, with delta_block; or NULL: a_in and delta. */
     void (*gradient)(const cb_layer *l, cb_index m, const void *inputs, cb_index row,
                      cb_index rows, cb_index col, cb_index cols, const cb_update *update);
+
+    /* The rule for sums that nabla holds, in the same region. */
+    void (*apply)(const cb_layer *l, cb_index row, cb_index rows, cb_index col, cb_index cols,
+                  const cb_update *update);
 
     /* Asks for `lines` cache lines of rows that will soon be gathered; goes on from there. */
     void (*look_ahead)(cb_ahead *ahead, int lines);

@@ -16,7 +16,9 @@
 #define TILE_COLS (2 * LANES > CB_PANEL ? 2 * LANES : CB_PANEL)
 
 /* Where column c of a block of panels starts; stride is one panel. */
-#define PANEL_COLUMN(base, c, stride) ((base) + ((c) / CB_PANEL) * (stride) + ((c) % CB_PANEL))
+#define PANEL_OFFSET(c, stride) \
+    ((cb_index)((size_t)(c) / CB_PANEL) * (stride) + (cb_index)((size_t)(c) % CB_PANEL))
+#define PANEL_COLUMN(base, c, stride) ((base) + PANEL_OFFSET(c, stride))
 
 INLINE cb_index vectors_in(cb_index cols) { return (cols + LANES - 1) / LANES; }
 
@@ -100,39 +102,66 @@ INLINE void rows_tile(const int MR, const int NV, cb_index K, const real *a, cb_
     }
 }
 
-/* The tile's sums meet the rule: w = decay w - rate sum (CB_SGD), or nabla = sum / m. */
+/* What a tile of BP4 ends in, for its first and second vector: rows of w, and where its sums
+ * lie if they go through memory. */
+typedef struct outcome {
+    real *w0, *w1, *sum0, *sum1;
+    const cb_update *update;
+    int bias_row;
+} outcome;
+
+/* The sums begin at 0, or with what sum0 and sum1 hold; at the end they meet the rule:
+ * w = decay w - rate sum (CB_SGD), sum = acc / m (CB_STORE), or sum = acc for others to use. */
 INLINE void columns_tile(const int MR, const int NV, cb_index K, const real *a, cb_index lda,
-                         const real *b0, const real *b1, cb_index ldb, real *w0, real *w1,
-                         int bias_row, const cb_update *u)
+                         const real *b0, const real *b1, cb_index ldb, const outcome *o)
 {
     vec acc[TILE_ROWS][2];
 #pragma GCC unroll 12
     for (int r = 0; r < MR; r++)
         acc[r][0] = acc[r][1] = (vec){0};
-    product_columns(MR, NV, K, a, lda, b0, b1, ldb, w0, w1, acc);
-    const vec m = v_set((real)u->m), rate = v_set((real)-u->rate), decay = v_set((real)u->decay);
-    if (u->rule == CB_STORE) {
+    if (o->update->goes_on) {
 #pragma GCC unroll 12
         for (int r = 0; r < MR; r++) {
-            v_store(w0 + r * CB_PANEL, acc[r][0] / m);
+            acc[r][0] = v_load(o->sum0 + r * CB_PANEL);
             if (NV > 1)
-                v_store(w1 + r * CB_PANEL, acc[r][1] / m);
+                acc[r][1] = v_load(o->sum1 + r * CB_PANEL);
+        }
+    }
+    product_columns(MR, NV, K, a, lda, b0, b1, ldb, o->w0, o->w1, acc);
+    const cb_update *u = o->update;
+    if (u->rule == CB_SGD) {
+        const vec rate = v_set((real)-u->rate), decay = v_set((real)u->decay);
+        real *w0 = o->w0, *w1 = o->w1;
+#pragma GCC unroll 12
+        for (int r = 0; r < MR; r++, w0 += CB_PANEL, w1 += CB_PANEL) {
+            const vec keep = r == o->bias_row ? v_set((real)1) : decay;
+            v_store(w0, v_fma(rate, acc[r][0], keep * v_load(w0)));
+            if (NV > 1)
+                v_store(w1, v_fma(rate, acc[r][1], keep * v_load(w1)));
         }
         return;
     }
+    if (u->rule == CB_STORE) {
+        const vec m = v_set((real)u->m);
+#pragma GCC unroll 12
+        for (int r = 0; r < MR; r++) {
+            acc[r][0] = acc[r][0] / m;
+            if (NV > 1)
+                acc[r][1] = acc[r][1] / m;
+        }
+    }
 #pragma GCC unroll 12
     for (int r = 0; r < MR; r++) {
-        const vec keep = r == bias_row ? v_set((real)1) : decay;
-        v_store(w0 + r * CB_PANEL, v_fma(rate, acc[r][0], keep * v_load(w0 + r * CB_PANEL)));
+        v_store(o->sum0 + r * CB_PANEL, acc[r][0]);
         if (NV > 1)
-            v_store(w1 + r * CB_PANEL, v_fma(rate, acc[r][1], keep * v_load(w1 + r * CB_PANEL)));
+            v_store(o->sum1 + r * CB_PANEL, acc[r][1]);
     }
 }
 
 typedef void rows_fn(cb_index K, const real *a, cb_index lda, const real *b0, const real *b1,
                      const real *init0, const real *init1, real *out, cb_index ldo);
 typedef void columns_fn(cb_index K, const real *a, cb_index lda, const real *b0, const real *b1,
-                        cb_index ldb, real *w0, real *w1, int bias_row, const cb_update *u);
+                        cb_index ldb, const outcome *o);
 
 #define INSTANCE(MR, NV)                                                                          \
     static void rows_##MR##x##NV(cb_index K, const real *a, cb_index lda, const real *b0,         \
@@ -142,10 +171,9 @@ typedef void columns_fn(cb_index K, const real *a, cb_index lda, const real *b0,
         rows_tile(MR, NV, K, a, lda, b0, b1, init0, init1, out, ldo);                             \
     }                                                                                             \
     static void columns_##MR##x##NV(cb_index K, const real *a, cb_index lda, const real *b0,      \
-                                    const real *b1, cb_index ldb, real *w0, real *w1,             \
-                                    int bias_row, const cb_update *u)                             \
+                                    const real *b1, cb_index ldb, const outcome *o)               \
     {                                                                                             \
-        columns_tile(MR, NV, K, a, lda, b0, b1, ldb, w0, w1, bias_row, u);                        \
+        columns_tile(MR, NV, K, a, lda, b0, b1, ldb, o);                                          \
     }
 #if TILE_ROWS == 12
 #define EVERY_TILE(X, NV)                                                                       \

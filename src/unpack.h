@@ -1,4 +1,4 @@
-/* A layer's panels (NOTATION.md) in the book's shapes: w [n_out][n_in], b [n_out]. */
+/* A layer's panels (NOTATION.md) in the book's shapes, w [n_out][n_in] and b [n_out]; and back. */
 #ifndef CBACKPROP_UNPACK_H
 #define CBACKPROP_UNPACK_H
 
@@ -31,5 +31,25 @@
 CB_UNPACK(cb_unpack_f32, float)
 CB_UNPACK(cb_unpack_f64, double)
 #undef CB_UNPACK
+
+/* Lanes of padding become 0. */
+#define CB_PACK(NAME, REAL)                                                                     \
+    static inline void NAME(const void *w, const void *b, cb_index n_in, cb_index n_out,        \
+                            void *panels)                                                       \
+    {                                                                                           \
+        for (cb_index j0 = 0; j0 < n_out; j0 += CB_PANEL) {                                     \
+            const REAL *from = (const REAL *)w + j0 * n_in;                                     \
+            REAL *to = (REAL *)panels + j0 * (n_in + 1);                                        \
+            const cb_index lanes = n_out - j0 < CB_PANEL ? n_out - j0 : CB_PANEL;               \
+            for (cb_index k = 0; k <= n_in; k++)                                                \
+                for (cb_index j = 0; j < CB_PANEL; j++)                                         \
+                    to[k * CB_PANEL + j] = j >= lanes ? 0                                       \
+                                           : k < n_in ? from[j * n_in + k]                      \
+                                                      : ((const REAL *)b)[j0 + j];              \
+        }                                                                                       \
+    }
+CB_PACK(cb_pack_f32, float)
+CB_PACK(cb_pack_f64, double)
+#undef CB_PACK
 
 #endif

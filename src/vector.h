@@ -157,3 +157,37 @@ INLINE vec v_abs(vec x)
     const ireal sign = CB_BITS == 32 ? (ireal)INT32_MIN : (ireal)INT64_MIN;
     return (vec)((ivec)x & ~(sign - (ivec){0}));
 }
+
+/* The first n lanes of x, 0 in the others. */
+INLINE vec v_first(cb_index n, vec x)
+{
+    static const real lane[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return v_less(v_load(lane), v_set((real)n), x, (vec){0});
+}
+
+/* row[n .. ld) = 0, ld whole panels. */
+INLINE void clear_rest(real *row, cb_index n, cb_index ld)
+{
+    cb_index j = n - n % LANES;
+    if (j < n) {
+        v_store(row + j, v_first(n - j, v_load(row + j)));
+        j += LANES;
+    }
+    for (; j < ld; j += LANES)
+        v_store(row + j, (vec){0});
+}
+
+/* n / d within 2 ULP, for n normal and d > 0 whose inverse is normal: by Newton's steps from a
+ * first guess, so that a division need not wait for the unit that takes roots. */
+INLINE vec v_quotient(vec n, vec d)
+{
+    const vec one = v_set((real)1);
+    const ivec magic = (ivec)v_set((real)0) +
+                       (CB_BITS == 32 ? (ireal)0x7EF311C3 : (ireal)0x7FDE623822FC16E6);
+    vec x = (vec)(magic - v_bits(d));
+    for (int i = 0; i < (CB_BITS == 32 ? 2 : 3); i++) {
+        const vec e = v_fma(-d, x, one); /* e, then e^3 */
+        x = v_fma(x, v_fma(e, e, e), x);
+    }
+    return n * x;
+}

@@ -818,13 +818,27 @@ def test_bench_refuses_no_repeats(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--repeats 0" in refused(capsys, "bench", "--repeats", 0)
 
 
-@pytest.mark.parametrize("name", ["book", "std", "tiny", "higgs"])
+def test_train_with_another_optimizer(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--quiet", "--epochs", "2", "--seed", "1"]
+    found = [
+        run(capsys, "train", "digits", *options, *more)[1]
+        for more in ([], ["--optimizer", "sgd", "--learning-rate", "0.1"], ["--optimizer", "adam"])
+    ]
+    assert found[0] == found[1] != found[2]
+    assert "--optimizer" in refused(capsys, "train", "digits", "--optimizer", "adem")
+
+
+@pytest.mark.parametrize("name", ["book", "std", "tiny", "higgs", "expm"])
 def test_the_rival_of_bench_does_the_same_work(name: str) -> None:
     work = replace(_bench.WORKLOADS[name], rows=2 * _bench.WORKLOADS[name].batch)
     X, y, weights = work.data()
     net = _bench.network(work, weights, "float64")
     rival = _bench.NumpyTrainer(work, X, y, weights, "float64")
-    net.train(X, y, batch_size=work.batch, learning_rate=work.learning_rate, shuffle=False)
-    rival.epoch(np.arange(work.rows))
+    for _ in range(2):
+        net.train(
+            X, y, batch_size=work.batch, optimizer=work.optimizer,
+            learning_rate=work.learning_rate, shuffle=False,
+        )  # fmt: skip
+        rival.epoch(np.arange(work.rows))
     for ours, theirs in zip(net.weights + net.biases, rival.w + rival.b, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-13)

@@ -62,6 +62,7 @@ def everything(net):
         net.history,
         net.steps,
         (here.epoch, here.batch, here.shape, here.cost_sum, here.score_sums.tolist()),
+        here.optimizer and (here.optimizer.name, here.optimizer.steps, here.optimizer.product),
     )
 
 
@@ -335,7 +336,19 @@ def test_shape_that_is_no_list_of_integers(shape):
 
 HISTORY = {"score_name": "accuracy", "cost": [1.0]}
 DESCRIPTIONS = {
-    **{f"no {key}": drop(key) for key in model_file._describe(Network([1, 1]))},
+    **{
+        f"no {key}": drop(key)
+        for key in model_file._describe(Network([1, 1]))
+        if key != "optimizer"  # files of 0.1.0 have none
+    },
+    "optimizer unknown": put("optimizer", {"name": "adem", "steps": 1, "product": 1.0}),
+    "optimizer without planes": put("optimizer", {"name": "adam", "steps": 1, "product": 1.0}),
+    "optimizer of no steps": put("optimizer", {"name": "sgd", "product": 1.0}),
+    "optimizer of -1 steps": put("optimizer", {"name": "sgd", "steps": -1, "product": 1.0}),
+    "optimizer of true steps": put("optimizer", {"name": "sgd", "steps": True, "product": 1.0}),
+    "optimizer's product": put("optimizer", {"name": "sgd", "steps": 1, "product": "one"}),
+    "optimizer text": put("optimizer", "sgd"),
+    "optimizer list": put("optimizer", ["sgd"]),
     "no input_scale": drop("input_scale"),
     "sizes number": put("sizes", 4),
     "sizes text": put("sizes", "43"),

@@ -4,11 +4,12 @@
     N bytes   JSON: {"__metadata__": {...}, name: {"dtype", "shape", "data_offsets"}, ...}
     rest      the tensors, packed, little-endian, row-major
 
-Tensors are ``w1 .. wL`` (n_l, n_{l-1}), ``b1 .. bL`` (n_l,), and ``input_scale`` and
-``input_shift`` where they are arrays. ``__metadata__`` holds text only, as safetensors
-wants: the format's version, the network as JSON, and the SHA-256 of the whole file with the
-digest's own 64 characters written as zeros. Reading executes nothing; names are looked up
-in the package's tables.
+Tensors are ``w1 .. wL`` (n_l, n_{l-1}), ``b1 .. bL`` (n_l,), ``input_scale`` and
+``input_shift`` where they are arrays, and ``optimizer0.w1 .. optimizer0.bL``, ``optimizer1.w1``
+and so on: what the last training's optimiser remembers of each. ``__metadata__`` holds text
+only, as safetensors wants: the format's version, the network as JSON, and the SHA-256 of the
+whole file with the digest's own 64 characters written as zeros. Reading executes nothing; names
+are looked up in the package's tables.
 """
 
 import contextlib
@@ -23,11 +24,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cbackprop import _engine, _updates, activations, costs, initializers, optimizers
 from cbackprop import _validation as check
-from cbackprop import activations, costs, initializers
+from cbackprop._run import Position
 from cbackprop.exceptions import ModelFileError
 from cbackprop.history import History
-from cbackprop.network import Network, _Position
+from cbackprop.network import Network
 
 Array = NDArray[Any]
 
@@ -45,6 +47,13 @@ def dumps(net: Network) -> bytes:
     for l, (w, b) in enumerate(net._unpacked(), start=1):
         tensors[f"w{l}"] = (code, w)
         tensors[f"b{l}"] = (code, b)
+    state = net._position.optimizer
+    for k in range(0 if state is None else state.planes):
+        assert state is not None
+        for l in range(1, len(net.sizes)):
+            w, b = _engine.unpack(state.panels(k, l), net.sizes[l])
+            tensors[f"optimizer{k}.w{l}"] = (code, w)
+            tensors[f"optimizer{k}.b{l}"] = (code, b)
     transform = {}
     for name in ("input_scale", "input_shift"):
         value = getattr(net, name)
@@ -91,6 +100,12 @@ def _describe(net: Network) -> dict[str, Any]:
         "steps": here.steps,
         "shape": list(here.shape),
         "cost_sum": _number(here.cost_sum),
+        "optimizer": here.optimizer
+        and {
+            "name": here.optimizer.name,
+            "steps": here.optimizer.steps,
+            "product": here.optimizer.product,
+        },
         "score_sums": [_number(x) for x in here.score_sums.tolist()],
         "history": {
             name: [_number(x) for x in curve] if isinstance(curve, list) else curve
@@ -257,15 +272,21 @@ def restore(net: Network, data: bytes) -> None:
 
 def _restore(net: Network, about: dict[str, Any], tensors: dict[str, Array]) -> None:
     sizes = about["sizes"]
-    names = {f"{letter}{l}" for l in range(1, len(sizes)) for letter in "wb"}
+    names = set()
     for name in ("input_scale", "input_shift"):
         if about[name] is None:
             names.add(name)
+    state = about.get("optimizer")  # absent in files of 0.1.0
+    planes = optimizers.OPTIMIZERS[state["name"]].planes if state else 0
+    prefixes = ["", *(f"optimizer{k}." for k in range(planes))]
+    names |= {p + f"{letter}{l}" for p in prefixes for l in range(1, len(sizes)) for letter in "wb"}
     if set(tensors) != names:
         raise ModelFileError(f"model file: tensors {sorted(tensors)}, expected {sorted(names)}")
-    for l in range(1, len(sizes)):
-        if tensors[f"w{l}"].shape != (sizes[l], sizes[l - 1]):
-            raise ModelFileError(f"model file: w{l} has shape {tensors[f'w{l}'].shape}")
+    for p in prefixes:
+        for l in range(1, len(sizes)):
+            for name, shape in ((f"{p}w{l}", (sizes[l], sizes[l - 1])), (f"{p}b{l}", (sizes[l],))):
+                if tensors[name].shape != shape:
+                    raise ModelFileError(f"model file: {name} has shape {tensors[name].shape}")
     hidden = [activations.get(name) for name in about["activations"][:-1]]
     Network.__init__(
         net,
@@ -289,6 +310,8 @@ def _restore(net: Network, about: dict[str, Any], tensors: dict[str, Array]) -> 
         raise ModelFileError(f"model file: key {key!r}")
     net._key = key
     net._position = _position(about)
+    if state:
+        net._position.optimizer = _state(net, state, tensors)
     net.history = _history(about["history"])
 
 
@@ -326,11 +349,11 @@ def _history(about: Any) -> History:
     return history
 
 
-def _position(about: dict[str, Any]) -> _Position:
+def _position(about: dict[str, Any]) -> Position:
     sums = np.array([_float(x) for x in about["score_sums"]])
     if sums.shape != (about["sizes"][-1],):
         raise ModelFileError(f"model file: score_sums of shape {sums.shape}")
-    here = _Position(len(sums))
+    here = Position(len(sums))
     for name in ("epoch", "batch", "steps"):
         value = about[name]
         if type(value) is not int or not 0 <= value < 2**62:
@@ -342,3 +365,17 @@ def _position(about: dict[str, Any]) -> _Position:
     here.cost_sum = _float(about["cost_sum"])
     here.score_sums = sums
     return here
+
+
+def _state(net: Network, about: dict[str, Any], tensors: dict[str, Array]) -> _updates.State:
+    state = _updates.State(net._engine, optimizers.get(about["name"]), 0.0)
+    for k in range(state.planes):
+        for l in range(1, len(net.sizes)):
+            w, b = tensors[f"optimizer{k}.w{l}"], tensors[f"optimizer{k}.b{l}"]
+            if not (np.isfinite(w).all() and np.isfinite(b).all()):
+                raise ModelFileError(f"model file: optimizer{k} of layer {l} is not finite")
+            _engine.pack(w, b, state.panels(k, l))
+    if type(about["steps"]) is not int or not 0 <= about["steps"] < 2**62:
+        raise ModelFileError(f"model file: steps of the optimiser {about['steps']!r}")
+    state.steps, state.product = about["steps"], _float(about["product"])
+    return state

@@ -1,0 +1,67 @@
+from libc.stdint cimport int32_t, int64_t, uint64_t
+
+from cbackprop._kernels cimport Pass, cb_ahead, cb_index, cb_rows
+from cbackprop._pace cimport MOST_THREADS
+from cbackprop._updates cimport Descent
+
+
+cdef enum Status:
+    RUNNING = 0
+    COMPLETE = 1
+    INTERRUPTED = 2         # a signal handler raised
+    DIVERGED = 3            # a parameter or the cost is not finite after an epoch; rolled back
+    BAD_INPUT = 4           # a value of X or y is not finite; rolled back
+    PAUSED = 5              # the slice is over: time to choose the number of threads
+
+
+cdef enum:
+    TURN = 16               # numbers from one turn to the next: a cache line apart, and more
+
+
+cdef struct Job:
+    Pass p
+    const cb_rows *x
+    const cb_rows *y
+    const int32_t *labels
+    int64_t *index          # [n]: the permutation of this epoch
+    cb_index n, batch_size
+    uint64_t key
+    int shuffled
+    # of threads that own columns, or take chunks in turn; own[0] of owners is p
+    const Pass *own[MOST_THREADS]
+    cb_index chunk          # samples of a turn
+    void *a_shared[2]       # of owners: a^1, in turn
+    cb_index tail_bytes     # of the weights after layer 1
+    cb_index tail_planes    # of the optimiser's state for them
+    # what the threads agree on, written between two barriers
+    char apart[128]         # what is written lies apart from what is only read
+    int stop, ended
+    int stops[2]            # of owners: stop before this mini-batch, before the next; in turn
+    int non_finite
+    char apart_too[128]
+    int64_t *turn           # [L + 1][TURN]: chunks of this call whose layer l is summed; 0: costs
+    # where we are; thread 0 alone
+    int first_epoch, in_epoch
+    cb_index epoch, batch, epochs_left, done, steps
+    Descent descent         # its steps and product are those of mini-batch `batch`
+    double cost_sum
+    double *score_sum       # [1], or [n_L]
+    double *costs           # results, one for each epoch of this call
+    double *scores
+    double *seconds
+    double epoch_began, last_look
+    double slice_began, slice_end
+    cb_index slice_batches, slice_samples
+    char *parameters
+    char *snapshot          # parameters and state as they were when the epoch began
+    cb_index n_bytes
+    Descent kept            # likewise
+    unsigned environment    # the caller's float environment
+    void *pending           # a list to put an exception in
+
+
+cdef void begin_epoch(Job *job) noexcept nogil
+cdef void sum_costs(Job *job, const Pass *p, cb_index m) noexcept nogil
+cdef void end_batch(Job *job, cb_index m, const Descent *descent) noexcept nogil
+cdef void end_epoch(Job *job) noexcept nogil
+cdef void roll_back(Job *job) noexcept nogil

@@ -1,0 +1,103 @@
+# cython: language_level=3, cdivision=True, freethreading_compatible=True
+"""Where a training stands, mini-batch by mini-batch and epoch by epoch: sums, the look for
+Ctrl-C, the check of an epoch's end and the way back."""
+from cpython.exc cimport PyErr_CheckSignals
+from libc.string cimport memcpy
+
+from cbackprop._engine cimport float_enter, float_leave, seconds, shuffle
+from cbackprop._kernels cimport (CB_FOR_SHUFFLE, CB_SQUARED_ERROR, Pass, cb_index, cb_random)
+from cbackprop._updates cimport Descent
+
+cdef double LOOK_SECONDS = 0.02   # between two looks for Ctrl-C
+
+
+cdef inline cb_index score_width(const Pass *p) noexcept nogil:
+    return p.layer[p.L].n_out if p.score == CB_SQUARED_ERROR else 1
+
+
+cdef void begin_epoch(Job *job) noexcept nogil:
+    # The order of epoch e depends on (seed, e) alone; a broken epoch goes on in its order. A
+    # full batch needs none.
+    cdef cb_index i
+    if job.shuffled and job.batch_size < job.n:
+        shuffle(cb_random(job.key, CB_FOR_SHUFFLE, <unsigned>job.epoch), job.index, job.n)
+    else:
+        for i in range(job.n):
+            job.index[i] = i
+    if job.batch == 0:
+        job.cost_sum = 0
+        for i in range(score_width(&job.p)):
+            job.score_sum[i] = 0
+    memcpy(job.snapshot, job.parameters, job.n_bytes)
+    memcpy(job.snapshot + job.n_bytes, job.descent.state, job.descent.planes * job.n_bytes)
+    job.kept = job.descent
+    job.epoch_began = seconds()
+    job.in_epoch = 1
+
+
+cdef void roll_back(Job *job) noexcept nogil:
+    # To where the epoch began.
+    memcpy(job.parameters, job.snapshot, job.n_bytes)
+    memcpy(job.descent.state, job.snapshot + job.n_bytes, job.descent.planes * job.n_bytes)
+    job.descent = job.kept
+
+
+cdef void sum_costs(Job *job, const Pass *p, cb_index m) noexcept nogil:
+    # In the order of the samples.
+    cdef cb_index i, j, width = score_width(p)
+    for i in range(m):
+        job.cost_sum += p.costs[i]
+        for j in range(width):
+            job.score_sum[j] += p.scores[i * width + j]
+
+
+cdef void end_batch(Job *job, cb_index m, const Descent *descent) noexcept nogil:
+    # The mini-batch counts; then, now and then, a look for Ctrl-C.
+    job.descent.steps, job.descent.product = descent.steps, descent.product
+    job.batch += 1
+    job.steps += 1
+    if job.first_epoch and job.non_finite:
+        job.stop = BAD_INPUT
+        return
+    cdef double now = seconds()
+    if now - job.last_look > LOOK_SECONDS:
+        job.last_look = now
+        look_for_signals(job)
+    job.slice_batches += 1
+    job.slice_samples += m
+    if now > job.slice_end and job.stop == RUNNING:
+        job.stop = PAUSED
+    elif job.slice_batches == 1:        # the first warms up, unless it is the only one
+        job.slice_began, job.slice_samples = now, 0
+
+
+cdef void look_for_signals(Job *job) noexcept nogil:
+    float_leave(job.environment)    # the user's handlers run in the caller's environment
+    with gil:
+        try:
+            PyErr_CheckSignals()
+        except BaseException as error:
+            (<list>job.pending).append(error)
+            job.stop = INTERRUPTED
+    float_enter()
+
+
+cdef void end_epoch(Job *job) noexcept nogil:
+    cdef cb_index i, width = score_width(&job.p), item = job.p.kernels.itemsize
+    if (job.cost_sum != job.cost_sum        # NaN
+            or not job.p.kernels.all_finite(job.parameters, job.n_bytes // item)
+            or not job.p.kernels.all_finite(job.descent.state,
+                                            job.descent.planes * job.n_bytes // item)):
+        job.ended = DIVERGED
+        return
+    job.costs[job.done] = job.cost_sum / job.n
+    for i in range(width):
+        job.scores[job.done * width + i] = job.score_sum[i] / job.n
+    job.seconds[job.done] = seconds() - job.epoch_began
+    job.done += 1
+    job.epoch += 1
+    job.batch = 0
+    job.first_epoch = job.in_epoch = 0
+    job.epochs_left -= 1
+    if job.epochs_left == 0:
+        job.ended = COMPLETE

@@ -1,0 +1,198 @@
+# cython: language_level=3, cdivision=True, freethreading_compatible=True
+"""Three ways for a team of threads to share the mini-batches of an epoch. All give the same
+bits, so training may go from one to another; `_pace` finds out which is fastest."""
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+from cbackprop._engine cimport barrier, load, team_size
+from cbackprop._error_propagation cimport (propagate_columns, propagate_error,
+                                           propagate_error_to)
+from cbackprop._forward cimport forward, forward_columns, forward_from
+from cbackprop._gradients cimport gradient_columns, gradients
+from cbackprop._job cimport TURN, Job, begin_epoch, end_batch, end_epoch, sum_costs
+from cbackprop._kernels cimport (CB_PANEL, CB_SUM, Pass, cb_ahead, cb_end_turn, cb_index,
+                                 cb_team, cb_update, cb_wait_for_turn, part, parts_of)
+from cbackprop._output_error cimport measure, output_error
+from cbackprop._updates cimport Descent, next_step
+
+
+cdef void look_ahead(Job *job, cb_index batch, int thread, int threads,
+                     cb_ahead *ahead) noexcept nogil:
+    # The rows that this thread will gather for that mini-batch of this epoch.
+    cdef cb_index m = max(<cb_index>0, min(job.batch_size, job.n - batch * job.batch_size))
+    cdef cb_index first = part(m, threads, thread)
+    ahead[0] = cb_ahead(job.x, job.index + batch * job.batch_size + first,
+                        part(m, threads, thread + 1) - first, 0)
+
+
+cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
+    # Each thread takes some samples of every mini-batch, then some weights of the update.
+    cdef Job *job = <Job *>argument
+    cdef const Pass *p = &job.p
+    cdef int threads = team_size(team)
+    cdef cb_index batch = job.batch, batches = parts_of(job.n, job.batch_size), m, first, last
+    cdef Descent descent = job.descent
+    cdef cb_update update
+    cdef cb_ahead ahead
+    while True:
+        if thread == 0 and not job.in_epoch:
+            begin_epoch(job)
+        barrier(team)
+        while batch < batches:
+            m = min(job.batch_size, job.n - batch * job.batch_size)
+            first, last = part(m, threads, thread), part(m, threads, thread + 1)
+            load(p, job.x, job.y, job.labels, job.index + batch * job.batch_size, first, last,
+                 &job.non_finite)
+            forward(p, first, last)
+            measure(p, first, last)
+            output_error(p, first, last)
+            propagate_error(p, thread, first, last)
+            barrier(team)
+            next_step(&descent, m, &update)
+            look_ahead(job, batch + 1, thread, threads, &ahead)
+            gradients(p, m, thread, threads, &update, &ahead)
+            if thread == 0:
+                sum_costs(job, p, m)
+                end_batch(job, m, &descent)
+            barrier(team)
+            if job.stop:
+                return
+            batch += 1
+        batch = 0
+        if thread == 0:
+            end_epoch(job)
+        barrier(team)
+        if job.ended:
+            return
+
+
+cdef void by_columns(void *argument, int thread, cb_team *team) noexcept nogil:
+    # Each thread owns some neurons of layer 1, whose weights never leave its cache, and does
+    # everything after layer 1 for itself, with its own copy of those weights. What the
+    # threads tell each other is a^1, in turn in two places, so that they meet once a step.
+    cdef Job *job = <Job *>argument
+    cdef const Pass *p = job.own[thread]
+    cdef int threads = team_size(team), turn = 0
+    cdef cb_index batch = job.batch, batches = parts_of(job.n, job.batch_size), m, l, k
+    cdef cb_index panels = parts_of(p.layer[1].n_out, CB_PANEL)
+    cdef cb_index begin = part(panels, threads, thread) * CB_PANEL
+    cdef cb_index end = min(p.layer[1].n_out, part(panels, threads, thread + 1) * CB_PANEL)
+    cdef Descent descent = job.descent
+    cdef cb_update update
+    cdef cb_ahead ahead
+    cdef void *a[2]
+    a[0], a[1] = job.a_shared[0], job.a_shared[1]
+    if thread:
+        memcpy(p.layer[2].w, job.p.layer[2].w, job.tail_bytes)
+        for k in range(descent.planes):
+            memcpy(<char *>p.layer[2].state + k * p.layer[2].plane,
+                   <char *>job.p.layer[2].state + k * job.p.layer[2].plane, job.tail_bytes)
+    while True:
+        if thread == 0:
+            job.stops[0] = job.stops[1] = 0
+            if not job.in_epoch:
+                begin_epoch(job)
+        barrier(team)
+        while batch < batches:
+            m = min(job.batch_size, job.n - batch * job.batch_size)
+            p.layer[1].a = p.layer[1].z = a[turn]
+            p.layer[2].a_in = a[turn]
+            load(p, job.x, job.y, job.labels, job.index + batch * job.batch_size, 0, m,
+                 &job.non_finite)
+            forward_columns(p, 1, 0, m, begin, end)
+            if end == p.layer[1].n_out:
+                p.kernels.complete_rows(&p.layer[1], 0, m)
+            barrier(team)
+            if job.stops[turn]:
+                break
+            forward_from(p, 2, 0, m)
+            if thread == 0:
+                measure(p, 0, m)
+            output_error(p, 0, m)
+            propagate_error_to(p, 2, 0, 0, m)
+            propagate_columns(p, 1, 0, 0, m, begin, end)
+            next_step(&descent, m, &update)
+            look_ahead(job, batch + 1, 0, 1, &ahead)
+            gradient_columns(p, 1, m, begin, end, &update, &ahead)
+            for l in range(2, p.L + 1):
+                gradient_columns(p, l, m, 0, p.layer[l].n_out, &update, &ahead)
+            turn = 1 - turn
+            if thread == 0:
+                sum_costs(job, p, m)
+                end_batch(job, m, &descent)
+                job.stops[turn] = job.stop
+            batch += 1
+        barrier(team)
+        if job.stops[turn]:
+            break
+        batch = 0
+        if thread == 0:
+            end_epoch(job)
+        barrier(team)
+        if job.ended:
+            break
+    p.layer[1].a = p.layer[1].z = a[0]
+    p.layer[2].a_in = a[0]
+
+
+cdef void by_turns(void *argument, int thread, cb_team *team) noexcept nogil:
+    # For large mini-batches of small networks: chunks that stay in a core's cache go all the
+    # way through the network one by one, and the sums of BP3 and BP4 grow chunk by chunk in
+    # the order of the samples. Each layer has a turn of its own, so that one thread may be at
+    # layer l while the next one, a chunk behind, is at layer l + 1.
+    cdef Job *job = <Job *>argument
+    cdef Pass p = job.own[thread][0]
+    cdef int threads = team_size(team)
+    cdef cb_index batch = job.batch, batches = parts_of(job.n, job.batch_size)
+    cdef cb_index m, l, c, chunks, first, k
+    cdef int64_t before = 0     # chunks of earlier mini-batches
+    cdef Descent descent = job.descent
+    cdef cb_update update, sums
+    while True:
+        if thread == 0:
+            for l in range(p.L + 1):
+                job.turn[l * TURN] = 0
+            if not job.in_epoch:
+                begin_epoch(job)
+        before = 0
+        barrier(team)
+        while batch < batches:
+            m = min(job.batch_size, job.n - batch * job.batch_size)
+            chunks = parts_of(m, job.chunk)
+            next_step(&descent, m, &update)
+            c = thread - threads
+            while c + threads < chunks:
+                c += threads
+                first = c * job.chunk
+                k = min(job.chunk, m - first)
+                load(&p, job.x, job.y, job.labels, job.index + batch * job.batch_size + first,
+                     0, k, &job.non_finite)
+                forward(&p, 0, k)
+                measure(&p, 0, k)
+                output_error(&p, 0, k)
+                propagate_error(&p, 0, 0, k)
+                sums = update
+                sums.goes_on = c > 0
+                if c < chunks - 1:
+                    sums.rule = CB_SUM
+                for l in range(p.L, -1, -1):
+                    cb_wait_for_turn(&job.turn[l * TURN], before + c)
+                    if l > 0:
+                        gradient_columns(&p, l, k, 0, p.layer[l].n_out, &sums, NULL)
+                    else:
+                        sum_costs(job, &p, k)
+                    cb_end_turn(&job.turn[l * TURN], before + c + 1)
+            before += chunks
+            barrier(team)
+            if thread == 0:
+                end_batch(job, m, &descent)
+            barrier(team)
+            if job.stop:
+                return
+            batch += 1
+        batch = 0
+        if thread == 0:
+            end_epoch(job)
+        barrier(team)
+        if job.ended:
+            return

@@ -1,0 +1,78 @@
+# cython: language_level=3, cdivision=True, freethreading_compatible=True
+"""What an optimiser remembers, and one step with gradients from anywhere."""
+from cbackprop._engine cimport Engine, address, float_enter, float_leave, new_arena, panels_of
+from cbackprop._kernels cimport (Pass, cb_index, cb_layer, cb_pack_f32, cb_pack_f64, cb_update)
+
+
+cdef class State:
+    """Planes laid out like the parameters of an engine, zero but for Rprop's first steps."""
+
+    def __cinit__(self, Engine engine not None, rule, double eta):
+        cdef int k
+        self.engine, self.name, self.planes = engine, rule.name, rule.planes
+        self.steps, self.product = 0, 1
+        self.arena = new_arena(self.planes * engine.n_bytes)
+        self.at = <char *>address(self.arena)
+        for k, first in enumerate(rule.first(eta)):
+            self.arena[k * engine.n_bytes:(k + 1) * engine.n_bytes].view(engine.dtype)[:] = first
+
+    cdef void lend(self, const Pass *p) noexcept:
+        # To the layers of a mini-batch's workspace.
+        cdef cb_index l
+        for l in range(1, p.L + 1):
+            p.layer[l].state = self.at + (<char *>self.engine.layer[l].w
+                                          - self.engine.parameters) if self.planes else NULL
+            p.layer[l].plane, p.layer[l].planes = self.engine.n_bytes, self.planes
+
+    def panels(self, int k, cb_index l):
+        """Plane k for w^l and b^l as they lie: a view (ceil(n_l/16), n_{l-1} + 1, 16)."""
+        cdef Engine e = self.engine
+        start = k * e.n_bytes + <cb_index>(<char *>e.layer[l].w - e.parameters)
+        return panels_of(self.arena, start, e.dtype, e.sizes[l - 1], e.sizes[l])
+
+
+cdef Descent descent_of(State state, rule, double eta, double l2_over_n):
+    numbers = rule.constants()
+    cdef Rule r = Rule(
+        rule.code, numbers.get("beta1", 0), numbers.get("beta2", 0), numbers.get("eps", 0),
+        numbers.get("low", 0), numbers.get("high", 0), numbers.get("slowing", 0),
+        numbers.get("drift", 0), numbers.get("weight_decay", 0))
+    return Descent(r, eta, l2_over_n, state.planes, state.at, state.steps, state.product)
+
+
+def apply_gradients(Engine engine not None, here, State state not None, rule, double eta,
+                    nabla_w, nabla_b):
+    """One step with C-contiguous gradients of the engine's dtype and shapes; the position's
+    steps and optimiser follow. False, with nothing changed, where they are not finite."""
+    cdef cb_index l
+    cdef Descent d = descent_of(state, rule, eta, 0)
+    cdef cb_update u
+    cdef cb_layer layer
+    cdef char *nabla
+    cdef unsigned saved
+    cdef bint finite
+    if engine.gradient_arena is None:
+        engine.gradient_arena = new_arena(engine.n_bytes)
+    nabla = <char *>address(engine.gradient_arena)
+    for l in range(1, engine.L + 1):
+        (cb_pack_f32 if engine.kernels.itemsize == 4 else cb_pack_f64)(
+            <void *>address(nabla_w[l - 1]), <void *>address(nabla_b[l - 1]),
+            engine.layer[l].n_in, engine.layer[l].n_out,
+            nabla + (<char *>engine.layer[l].w - engine.parameters))
+    with nogil:
+        finite = engine.kernels.all_finite(nabla, engine.n_bytes // engine.kernels.itemsize)
+        if finite:
+            next_step(&d, 1, &u)
+            saved = float_enter()
+            for l in range(1, engine.L + 1):
+                layer = engine.layer[l]
+                layer.nabla = nabla + (<char *>layer.w - engine.parameters)
+                layer.plane = engine.n_bytes
+                layer.state = d.state + (<char *>layer.w - engine.parameters)
+                engine.kernels.apply(&layer, 0, layer.n_in + 1, 0, layer.n_out, &u)
+            float_leave(saved)
+    if finite:
+        state.steps, state.product = d.steps, d.product
+        here.steps += 1
+        here.optimizer = state
+    return finite

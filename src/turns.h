@@ -1,0 +1,28 @@
+/* A count that threads wait for, each for its own number: work done in order by many. */
+#ifndef CBACKPROP_TURNS_H
+#define CBACKPROP_TURNS_H
+
+#include <stdint.h>
+#if !defined(_WIN32)
+#include <sched.h>
+#endif
+
+static inline void cb_wait_for_turn(const int64_t *turn, int64_t mine)
+{
+    for (int spins = 0; __atomic_load_n(turn, __ATOMIC_ACQUIRE) != mine; spins++) {
+#if defined(__x86_64__) || defined(__i386__)
+        __builtin_ia32_pause();
+#endif
+#if !defined(_WIN32)
+        if (spins > 4000) /* some 100 us: the other's core is doing something else */
+            sched_yield();
+#endif
+    }
+}
+
+static inline void cb_end_turn(int64_t *turn, int64_t next)
+{
+    __atomic_store_n(turn, next, __ATOMIC_RELEASE);
+}
+
+#endif
