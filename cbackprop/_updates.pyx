@@ -1,5 +1,10 @@
 # cython: language_level=3, cdivision=True, freethreading_compatible=True
 """What an optimiser remembers, and one step with gradients from anywhere."""
+from numpy import ndarray
+
+from cpython.buffer cimport (PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBuffer_Release,
+                             PyObject_GetBuffer)
+
 from cbackprop._engine cimport Engine, address, float_enter, float_leave, new_arena, panels_of
 from cbackprop._kernels cimport (Pass, cb_index, cb_layer, cb_pack_f32, cb_pack_f64, cb_update)
 
@@ -32,12 +37,39 @@ cdef class State:
 
 
 cdef Descent descent_of(State state, rule, double eta, double l2_over_n):
-    numbers = rule.constants()
-    cdef Rule r = Rule(
-        rule.code, numbers.get("beta1", 0), numbers.get("beta2", 0), numbers.get("eps", 0),
-        numbers.get("low", 0), numbers.get("high", 0), numbers.get("slowing", 0),
-        numbers.get("drift", 0), numbers.get("weight_decay", 0))
+    cdef Rule r
+    (r.code, r.beta1, r.beta2, r.eps, r.low, r.high, r.slowing, r.drift,
+     r.weight_decay) = rule.row
     return Descent(r, eta, l2_over_n, state.planes, state.at, state.steps, state.product)
+
+
+cdef bint fits(array, char kind, cb_index rows, cb_index columns) except -1:
+    # A C-contiguous ndarray (rows, columns), or (rows,) where columns is 0.
+    cdef Py_buffer b
+    if type(array) is not ndarray:
+        return False
+    try:
+        PyObject_GetBuffer(array, &b, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+    except (ValueError, BufferError):
+        return False
+    cdef bint fit = (b.format[0] == kind and b.format[1] == 0 and b.shape[0] == rows
+                     and b.ndim == 1 + (columns > 0) and (columns == 0 or b.shape[1] == columns))
+    PyBuffer_Release(&b)
+    return fit
+
+
+def in_order(Engine engine not None, nabla_w, nabla_b):
+    """Whether these are lists of C-contiguous gradients of the engine's dtype and shapes."""
+    cdef cb_index l
+    cdef char kind = b"f" if engine.kernels.itemsize == 4 else b"d"
+    if (type(nabla_w) is not list or type(nabla_b) is not list or len(nabla_w) != engine.L
+            or len(nabla_b) != engine.L):
+        return False
+    for l in range(1, engine.L + 1):
+        if (not fits(nabla_w[l - 1], kind, engine.layer[l].n_out, engine.layer[l].n_in)
+                or not fits(nabla_b[l - 1], kind, engine.layer[l].n_out, 0)):
+            return False
+    return True
 
 
 def apply_gradients(Engine engine not None, here, State state not None, rule, double eta,

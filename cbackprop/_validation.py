@@ -388,22 +388,6 @@ def gradients(
     if not (isinstance(pair, Sequence) and len(pair) == 2):
         raise TypeError(f"g = {type(g).__name__}, expected Gradients or a pair (nabla_w, nabla_b)")
     shapes: list[tuple[int, ...]] = [(b, a) for a, b in itertools.pairwise(sizes)]
-    return (
-        _in_order("nabla_w of g", pair[0], shapes, dtype),
-        _in_order("nabla_b of g", pair[1], [(n,) for n in sizes[1:]], dtype),
-    )
-
-
-def _in_order(
-    name: str, values: Any, shapes: list[tuple[int, ...]], dtype: np.dtype[Any]
-) -> Sequence[Array]:
-    if (
-        type(values) is list
-        and len(values) == len(shapes)
-        and all(
-            type(v) is np.ndarray and v.shape == shape and v.dtype == dtype and v.flags.c_contiguous
-            for v, shape in zip(values, shapes, strict=True)
-        )
-    ):
-        return values
-    return [np.ascontiguousarray(v) for v in network_arrays(name, values, shapes, dtype)]
+    nabla_w = network_arrays("nabla_w of g", pair[0], shapes, dtype)
+    nabla_b = network_arrays("nabla_b of g", pair[1], [(n,) for n in sizes[1:]], dtype)
+    return [np.ascontiguousarray(w) for w in nabla_w], [np.ascontiguousarray(b) for b in nabla_b]

@@ -536,7 +536,12 @@ class Network:
         True
         """
         rule, eta = optimizers.with_rate(optimizer, learning_rate)
-        nabla_w, nabla_b = check.gradients(g, self.sizes, self.dtype)
+        nabla_w: Sequence[Array]
+        nabla_b: Sequence[Array]
+        if isinstance(g, Gradients) and _updates.in_order(self._engine, g.nabla_w, g.nabla_b):
+            nabla_w, nabla_b = g.nabla_w, g.nabla_b
+        else:
+            nabla_w, nabla_b = check.gradients(g, self.sizes, self.dtype)
         with self._alone:
             state = _run.state_for(self, rule, eta)
             if not _updates.apply_gradients(

@@ -32,6 +32,7 @@ class Optimizer:
     name: ClassVar[str]
     code: ClassVar[int]  # enum cb_rule
     planes: ClassVar[int] = 0  # numbers remembered for each weight
+    row: ClassVar[tuple[float, ...]]  # code and constants as the core reads them
     # Lower and upper bound of each constant; an upper bound is never reached.
     bounds: ClassVar[dict[str, tuple[float, float]]] = {}
 
@@ -45,14 +46,18 @@ class Optimizer:
             if value >= high:
                 raise ValueError(f"{field.name} = {value!r}, expected a number below {high:g}")
 
+        object.__setattr__(self, "row", (self.code, *map(self.constants().get, _ROW, [0.0] * 8)))
+
     def constants(self) -> dict[str, float]:
-        """The constants under the names that the compiled core uses."""
+        """The constants under the names that the compiled core uses, `_ROW`."""
         return {}
 
     def first(self, eta: float) -> tuple[float, ...]:
         """What each plane holds before the first step, at a learning rate eta."""
         return (0.0,) * self.planes
 
+
+_ROW = ("beta1", "beta2", "eps", "low", "high", "slowing", "drift", "weight_decay")
 
 # Below 1e-30 an eps would be lost in float32, and 0 / 0 appear.
 _BOUNDS = {
@@ -320,6 +325,8 @@ OPTIMIZERS: dict[str, Any] = {
     )
 }  # fmt: skip
 
+_DEFAULTS: dict[str, Optimizer] = {name: row() for name, row in OPTIMIZERS.items()}
+
 
 def get(name: str | Optimizer) -> Optimizer:
     """The optimiser of that name with its default constants; an object as it is.
@@ -338,9 +345,8 @@ def get(name: str | Optimizer) -> Optimizer:
     """
     if isinstance(name, Optimizer):
         return name
-    if isinstance(name, str) and name in OPTIMIZERS:
-        made: Optimizer = OPTIMIZERS[name]()
-        return made
+    if isinstance(name, str) and name in _DEFAULTS:
+        return _DEFAULTS[name]
     raise ValueError(f"optimizer = {name!r}, expected one of: {', '.join(OPTIMIZERS)}")
 
 
