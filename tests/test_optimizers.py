@@ -258,7 +258,12 @@ def test_gradients_that_do_not_fit():
     for bad, error, message in [
         ((g.nabla_w[:1], g.nabla_b), ValueError, "nabla_w of g has 1 arrays, expected 2"),
         ((g.nabla_w, [b[1:] for b in g.nabla_b]), ValueError, r"nabla_b of g\[0\] has shape"),
-        ((g.nabla_w, [b * np.nan for b in g.nabla_b]), ValueError, "g holds NaN or infinity"),
+        (
+            (g.nabla_w, [b * np.nan for b in g.nabla_b]),
+            ValueError,
+            r"nabla_b of g\[0\] contains values that are not finite",
+        ),
+        (g._replace(nabla_b=[b * np.inf for b in g.nabla_b]), ValueError, "g holds NaN or inf"),
         (3, TypeError, "g = int, expected Gradients or a pair"),
     ]:
         with pytest.raises(error, match=message):
