@@ -50,28 +50,20 @@ cdef void gradient_rows(const Pass *p, cb_index l, cb_index m, cb_index first, c
     # them are laid out for the tiles beforehand, so that every block of columns finds them
     # near.
     cdef const cb_layer *layer = &p.layer[l]
-    cdef cb_index tiles = tiles_of(p, l), at_once = last - first, col, cols, i, begin, row
-    cdef cb_index size = p.kernels.tile_rows * m * p.kernels.itemsize
-    cdef char *inputs = NULL
+    cdef cb_index tiles = tiles_of(p, l), at_once = last - first, col, begin, end, row, rows
+    cdef void *inputs = NULL
     if layer.delta_block != NULL:
-        at_once = inputs_at_once(p.kernels, m)
+        at_once, inputs = inputs_at_once(p.kernels, m), scratch
     begin = first
     while begin < last:
-        if layer.delta_block != NULL:
-            inputs = <char *>scratch
-            for i in range(begin, min(last, begin + at_once)):
-                row = part(layer.n_in + 1, tiles, i)
-                p.kernels.block_inputs(layer, m, row, part(layer.n_in + 1, tiles, i + 1) - row,
-                                       inputs + (i - begin) * size)
+        end = min(last, begin + at_once)
+        row = part(layer.n_in + 1, tiles, begin)
+        rows = part(layer.n_in + 1, tiles, end) - row
+        if inputs != NULL:
+            p.kernels.block_inputs(layer, m, row, rows, end - begin, inputs)
         col = begin_col
         while col < end_col:
-            cols = min(<cb_index>p.kernels.tile_cols, end_col - col)
-            for i in range(begin, min(last, begin + at_once)):
-                row = part(layer.n_in + 1, tiles, i)
-                p.kernels.gradient(layer, m,
-                                   NULL if inputs == NULL else inputs + (i - begin) * size, row,
-                                   part(layer.n_in + 1, tiles, i + 1) - row, col, cols, update)
-                if ahead != NULL and ahead.left > 0:
-                    p.kernels.look_ahead(ahead, 8)
+            p.kernels.gradient(layer, m, inputs, row, rows, end - begin, col,
+                               min(<cb_index>p.kernels.tile_cols, end_col - col), update, ahead)
             col += p.kernels.tile_cols
-        begin += at_once
+        begin = end

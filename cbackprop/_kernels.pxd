@@ -70,13 +70,12 @@ cdef extern from "kernels.h" nogil:
         void (*block_errors)(const cb_layer *l, cb_index row, cb_index rows, cb_index col,
                              cb_index cols) noexcept nogil
         void (*block_inputs)(const cb_layer *l, cb_index m, cb_index row, cb_index rows,
-                             void *to) noexcept nogil
+                             cb_index tiles, void *to) noexcept nogil
         void (*gradient)(const cb_layer *l, cb_index m, const void *inputs, cb_index row,
-                         cb_index rows, cb_index col, cb_index cols,
-                         const cb_update *update) noexcept nogil
+                         cb_index rows, cb_index tiles, cb_index col, cb_index cols,
+                         const cb_update *update, cb_ahead *ahead) noexcept nogil
         void (*apply)(const cb_layer *l, cb_index row, cb_index rows, cb_index col, cb_index cols,
                       const cb_update *update) noexcept nogil
-        void (*look_ahead)(cb_ahead *ahead, int lines) noexcept nogil
         int (*all_finite)(const void *x, cb_index n) noexcept nogil
         void (*function)(int which, const void *x, void *y, cb_index n) noexcept nogil
 

@@ -85,8 +85,8 @@ typedef struct cb_update {
     double low, high;   /* Rprop's bounds of a step */
 } cb_update;
 
-/* Preconditions of every tile kernel: 1 <= rows <= tile_rows, 1 <= cols <= tile_cols,
- * col a multiple of tile_cols. */
+/* Preconditions of every tile kernel: 1 <= rows <= tile_rows (or tiles * tile_rows),
+ * 1 <= cols <= tile_cols, col a multiple of tile_cols. */
 typedef struct cb_kernels {
     const char *name;
     int itemsize, lanes, tile_rows, tile_cols;
@@ -142,22 +142,23 @@ typedef struct cb_kernels {
     void (*block_errors)(const cb_layer *l, cb_index row, cb_index rows, cb_index col,
                          cb_index cols);
 
-    /* to[s][r] = a_in[s][row + r], r < rows: [m][tile_rows]; `to` has room for one vector
-     * more. */
-    void (*block_inputs)(const cb_layer *l, cb_index m, cb_index row, cb_index rows, void *to);
+    /* For each of `tiles` even parts of the inputs row .. row + rows, none larger than
+     * tile_rows: to[s][r] = a_in[s][the part's first + r]: [tiles][m][tile_rows]; `to` has room
+     * for one vector more. */
+    void (*block_inputs)(const cb_layer *l, cb_index m, cb_index row, cb_index rows,
+                         cb_index tiles, void *to);
 
     /* sum[k][j] = sum_s a_in[s][k] delta[s][j], for inputs row .. row + rows (the input
-     * n_in is the bias's constant 1) and neurons col .. col + cols; then the rule.
-     * inputs: what block_inputs() made of them, with delta_block; or NULL: a_in and delta. */
+     * n_in is the bias's constant 1), in that many tiles, and neurons col .. col + cols; then
+     * the rule. inputs: what block_inputs() made of them, with delta_block; or NULL: a_in and
+     * delta. Between tiles, rows of the next mini-batch are asked for where ahead is given. */
     void (*gradient)(const cb_layer *l, cb_index m, const void *inputs, cb_index row,
-                     cb_index rows, cb_index col, cb_index cols, const cb_update *update);
+                     cb_index rows, cb_index tiles, cb_index col, cb_index cols,
+                     const cb_update *update, cb_ahead *ahead);
 
     /* The rule for sums that nabla holds, in the same region. */
     void (*apply)(const cb_layer *l, cb_index row, cb_index rows, cb_index col, cb_index cols,
                   const cb_update *update);
-
-    /* Asks for `lines` cache lines of rows that will soon be gathered; goes on from there. */
-    void (*look_ahead)(cb_ahead *ahead, int lines);
 
     /* 1 where all n elements are finite. */
     int (*all_finite)(const void *x, cb_index n);
