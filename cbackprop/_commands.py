@@ -218,7 +218,7 @@ def _network(
 
 
 def _names(net: Network) -> str:
-    return ", ".join([*(row.name for row in net.activations), net.cost.name, net.dtype.name])
+    return ", ".join([*map(str, net.activations), str(net.cost), net.dtype.name])
 
 
 def _note_large_inputs(net: Network, X: NDArray[Any]) -> None:

@@ -1,7 +1,7 @@
 from cpython.buffer cimport Py_buffer
 from libc.stdint cimport int32_t, int64_t, uintptr_t
 
-from cbackprop._kernels cimport (Pass, cb_index, cb_kernels, cb_layer, cb_program, cb_random,
+from cbackprop._kernels cimport (Pass, cb_cost_function, cb_index, cb_kernels, cb_layer, cb_program, cb_random,
                                  cb_rows, cb_team)
 from cbackprop._pace cimport Pace
 
@@ -52,7 +52,8 @@ cdef class Engine:
     cdef cb_layer *layer
     cdef cb_index L, n_bytes
     cdef char *parameters
-    cdef int cost, stable
+    cdef cb_cost_function cost
+    cdef int stable
     cdef Pace pace
     cdef Workspace workspace(self, cb_index m, int threads, int kind, int score)
     cdef void put_back(self, Workspace w)

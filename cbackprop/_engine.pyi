@@ -27,7 +27,7 @@ class Engine:
     activations: tuple[int, ...]
     arena: Array
     def __init__(
-        self, sizes: Any, activations: Any, cost: int, stable: bool, bits: int
+        self, sizes: Any, activations: Any, cost: tuple[int, float], stable: bool, bits: int
     ) -> None: ...
     dtype: np.dtype[Any]
     @property

@@ -15,8 +15,8 @@ from cbackprop._kernels cimport (CB_FEW_ROWS, CB_FLOAT32, CB_FLOAT64, CB_FOR_WEI
                                  cb_enter_shared, cb_float_enter, cb_float_leave, cb_index,
                                  cb_is_alone, cb_kernels, cb_kernels_choose,
                                  cb_kernels_in_use, cb_kernels_named, cb_layer,
-                                 cb_leave_alone, cb_leave_shared, cb_normal, cb_program,
-                                 cb_random, cb_rows, cb_run, cb_seconds, cb_shuffle, cb_team,
+                                 cb_leave_alone, cb_leave_shared, cb_needs_z, cb_normal,
+                                 cb_program, cb_random, cb_rows, cb_run, cb_seconds, cb_shuffle, cb_team,
                                  cb_team_size, cb_uniform, inputs_at_once, is_blocked,
                                  part, parts_of)
 from cbackprop._output_error cimport measure
@@ -73,8 +73,9 @@ def kernel_names():
 
 
 def vector_function(str name, x):
-    """exp, log, tanh, sigmoid or log1p of an array by the table in use; for the tests."""
-    which = ["exp", "log", "tanh", "sigmoid", "log1p"].index(name)
+    """A function of vecmath.h or specialmath.h by the table in use; for the tests."""
+    which = ["exp", "log", "tanh", "sigmoid", "log1p", "expm1", "sin", "cos",
+             "normal"].index(name)
     cdef const cb_kernels *k = cb_kernels_in_use(8 * x.dtype.itemsize)
     x = numpy.ascontiguousarray(x)
     y = numpy.empty_like(x)
@@ -213,7 +214,8 @@ cdef class Workspace:
         for l in range(L + 1):
             plane = m * engine.layer[l].ld_out * item
             take(("a", l), plane)
-            if l > 0 and (l == L or kind == EVERYTHING):
+            if l > 0 and (l == L or kind == EVERYTHING or (
+                    kind != INFERENCE and cb_needs_z(engine.layer[l].activation))):
                 take(("z", l), plane)
             if l > 0 and (l == L or kind != INFERENCE):
                 take(("delta", l), plane)
@@ -339,11 +341,12 @@ cdef void run_survey(Survey *s) noexcept nogil:
 cdef class Engine:
     """Sizes, functions and parameters of one network in one precision."""
 
-    def __cinit__(self, sizes, activations, int cost, bint stable, int bits):
+    def __cinit__(self, sizes, activations, cost, bint stable, int bits):
         cdef cb_index l
         self.kernels = cb_kernels_in_use(bits)
         self.sizes, self.activations = tuple(sizes), tuple(activations)
-        self.L, self.cost, self.stable = len(sizes) - 1, cost, stable
+        self.L, self.stable = len(sizes) - 1, stable
+        self.cost.code, self.cost.parameter = cost
         counts = [(self.L + 1) * sizeof(cb_layer)]
         for l in range(1, self.L + 1):
             counts.append(panel_bytes(self.kernels, sizes[l - 1], sizes[l]))
@@ -357,7 +360,7 @@ cdef class Engine:
             if l > 0:
                 self.layer[l].n_in = sizes[l - 1]
                 self.layer[l].ld_in = row_stride(sizes[l - 1])
-                self.layer[l].activation = activations[l - 1]
+                self.layer[l].activation, self.layer[l].alpha = activations[l - 1]
                 self.layer[l].w = <char *>self.layer + <cb_index>self.offsets[l]
                 self.products += self.layer[l].n_in * self.layer[l].n_out
         self.dtype = numpy.dtype(numpy.float32 if bits == 32 else numpy.float64)

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 cdef extern from "kernels.h" nogil:
     ctypedef ptrdiff_t cb_index
     enum: CB_PANEL, CB_FEW_ROWS
-    enum cb_activation: CB_IDENTITY, CB_SIGMOID, CB_TANH, CB_RELU, CB_SOFTMAX
+    enum cb_activation: CB_SOFTMAX
     enum cb_score: CB_ARGMAX, CB_SUBSET, CB_SQUARED_ERROR
     enum cb_source: CB_UINT8, CB_FLOAT32, CB_FLOAT64
     enum cb_rule: CB_STORE, CB_SUM, CB_SGD, CB_ADAGRAD, CB_ADAM, CB_AMSGRAD, CB_NADAM
@@ -13,6 +13,7 @@ cdef extern from "kernels.h" nogil:
         cb_index n_in, n_out
         cb_index ld_in, ld_out
         int activation
+        double alpha
         void *w
         void *nabla
         void *state
@@ -24,6 +25,12 @@ cdef extern from "kernels.h" nogil:
         void *delta
         void *delta_block
         cb_index m
+
+    ctypedef struct cb_cost_function:
+        int code
+        double parameter
+
+    int cb_needs_z(int activation) noexcept
 
     ctypedef struct cb_rows:
         const void *data
@@ -54,10 +61,10 @@ cdef extern from "kernels.h" nogil:
         void (*weighted_input)(const cb_layer *l, cb_index row, cb_index rows, cb_index col,
                                cb_index cols) noexcept nogil
         void (*complete_rows)(const cb_layer *l, cb_index row, cb_index rows) noexcept nogil
-        void (*cost_value)(int cost, const cb_layer *l, const void *y, cb_index row,
-                           cb_index rows, double *values) noexcept nogil
-        void (*cost_gradient)(int cost, const cb_layer *l, const void *y, cb_index row,
-                              cb_index rows) noexcept nogil
+        void (*cost_value)(const cb_cost_function *cost, const cb_layer *l, const void *y,
+                           cb_index row, cb_index rows, double *values) noexcept nogil
+        void (*cost_gradient)(const cb_cost_function *cost, const cb_layer *l, const void *y,
+                              cb_index row, cb_index rows) noexcept nogil
         void (*through_activation)(const cb_layer *l, cb_index row, cb_index rows) noexcept nogil
         void (*stable_error)(const cb_layer *l, const void *y, cb_index row,
                              cb_index rows) noexcept nogil
@@ -140,7 +147,7 @@ cdef struct Pass:
     const cb_kernels *kernels
     cb_layer *layer         # [L + 1], the book's l; of layer[0] only n_out and a count
     cb_index L
-    int cost                # enum cb_cost
+    cb_cost_function cost
     int stable              # the output error is a - y for this activation and cost
     int score               # enum cb_score
     void *y                 # [m][layer[L].ld_out]

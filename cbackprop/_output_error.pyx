@@ -14,7 +14,7 @@ cdef void output_error(const Pass *p, cb_index first, cb_index last) noexcept no
         # softmax with log-likelihood, sigmoid with cross-entropy: the sum is a - y
         p.kernels.stable_error(output, p.y, first, n)
     else:
-        p.kernels.cost_gradient(p.cost, output, p.y, first, n)
+        p.kernels.cost_gradient(&p.cost, output, p.y, first, n)
         p.kernels.through_activation(output, first, n)
 
 
@@ -30,5 +30,5 @@ cdef void given_error(const Pass *p, cb_index first, cb_index last) noexcept nog
 cdef void measure(const Pass *p, cb_index first, cb_index last) noexcept nogil:
     # C and the score of each sample; before output_error, whose delta^L lends the space.
     cdef const cb_layer *output = &p.layer[p.L]
-    p.kernels.cost_value(p.cost, output, p.y, first, last - first, p.costs)
+    p.kernels.cost_value(&p.cost, output, p.y, first, last - first, p.costs)
     p.kernels.score(p.score, output, p.y, first, last - first, p.scores)

@@ -24,7 +24,7 @@ cdef struct Pace:
     int best
     int trial               # slices still to time in this round
     double spent            # seconds on this round
-    double settled          # when the next round begins
+    double rest             # seconds of training before the next round
 
 
 cdef inline void begin_pace(Pace *pace, cb_index m, int least, int most, int guess, int owners,
@@ -58,7 +58,7 @@ cdef inline void begin_round(Pace *pace) noexcept nogil:
     for way in range(pace.ways):
         pace.cost[way] = 1e300
     pace.trial = ROUNDS * pace.ways if pace.ways > 1 else 0
-    pace.settled = 1e300
+    pace.rest = 1e300
     pace.spent = 0
 
 
@@ -69,16 +69,17 @@ cdef inline int current_way(const Pace *pace) noexcept nogil:
     return (pace.best + ROUNDS * pace.ways - pace.trial) % pace.ways
 
 
-cdef inline double slice_seconds(const Pace *pace, double now) noexcept nogil:
-    return 0.002 if pace.trial else max(<double>0.002, pace.settled - now)
+cdef inline double slice_seconds(const Pace *pace) noexcept nogil:
+    return 0.002 if pace.trial else max(<double>0.002, pace.rest)
 
 
-cdef inline void report(Pace *pace, double per_sample, double elapsed, double now) noexcept nogil:
+cdef inline void report(Pace *pace, double per_sample, double elapsed) noexcept nogil:
     # A slice at current_way() is over.
     cdef int way = current_way(pace)
     cdef double lost = 0
     if pace.trial == 0:
-        if now >= pace.settled:
+        pace.rest -= elapsed
+        if pace.rest <= 0:
             begin_round(pace)
         return
     pace.cost[way] = min(pace.cost[way], per_sample)
@@ -92,4 +93,4 @@ cdef inline void report(Pace *pace, double per_sample, double elapsed, double no
     for way in range(pace.ways):
         lost += pace.spent / pace.ways * (1 - pace.cost[pace.best] / pace.cost[way])
     # Asking the others costs at most a fiftieth of the time.
-    pace.settled = now + max(<double>0.1, 50 * lost)
+    pace.rest = max(<double>0.1, 50 * lost)

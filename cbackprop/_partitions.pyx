@@ -81,6 +81,7 @@ cdef void by_columns(void *argument, int thread, cb_team *team) noexcept nogil:
     cdef cb_update update
     cdef cb_ahead ahead
     cdef void *a[2]
+    cdef bint z_apart = p.layer[1].z != p.layer[1].a
     a[0], a[1] = job.a_shared[0], job.a_shared[1]
     if thread:
         memcpy(p.layer[2].w, job.p.layer[2].w, job.tail_bytes)
@@ -95,7 +96,9 @@ cdef void by_columns(void *argument, int thread, cb_team *team) noexcept nogil:
         barrier(team)
         while batch < batches:
             m = min(job.batch_size, job.n - batch * job.batch_size)
-            p.layer[1].a = p.layer[1].z = a[turn]
+            if not z_apart:
+                p.layer[1].z = a[turn]
+            p.layer[1].a = a[turn]
             p.layer[2].a_in = a[turn]
             load(p, job.x, job.y, job.labels, job.index + batch * job.batch_size, 0, m,
                  &job.non_finite)
@@ -131,7 +134,9 @@ cdef void by_columns(void *argument, int thread, cb_team *team) noexcept nogil:
         barrier(team)
         if job.ended:
             break
-    p.layer[1].a = p.layer[1].z = a[0]
+    if not z_apart:
+        p.layer[1].z = a[0]
+    p.layer[1].a = a[0]
     p.layer[2].a_in = a[0]
 
 

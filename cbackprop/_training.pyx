@@ -33,15 +33,17 @@ cdef void run_in_slices(Job *job, Pace *pace) noexcept nogil:
     while True:
         way = current_way(pace)
         job.slice_began = began = seconds()
-        job.slice_end = began + slice_seconds(pace, began)
+        job.slice_end = began + slice_seconds(pace)
         job.slice_batches = job.slice_samples = 0
         run(by_columns if pace.partition[way] == COLUMNS else
             by_turns if pace.partition[way] == TURNS else by_samples, job, pace.threads[way])
+        now = seconds()
         if job.stop != PAUSED:
+            if pace.trial == 0:
+                pace.rest -= now - began
             return
         job.stop = RUNNING
-        now = seconds()
-        report(pace, (now - job.slice_began) / job.slice_samples, now - began, now)
+        report(pace, (now - job.slice_began) / job.slice_samples, now - began)
 
 
 cdef int most_owners(Engine engine, cb_index m, int threads) noexcept:

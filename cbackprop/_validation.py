@@ -20,7 +20,7 @@ Array = NDArray[Any]
 MOST = 2**62  # of any count
 
 # enum cb_score
-ARGMAX, SUBSET, SQUARED_ERROR = 0, 1, 2
+ARGMAX, SUBSET, SQUARED_ERROR, SUBSET_AT_ZERO = 0, 1, 2, 3
 
 # Read where they lie, without a copy.
 _IN_PLACE = {np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64)}
@@ -202,9 +202,10 @@ def targets(
         )
     if len(array) != m:
         raise ValueError(f"{name} has {len(array)} rows but X has {m}")
-    if array.ndim == 1 and _are_labels(array, n_out, output, classes):
+    subset = SUBSET if cost.threshold else SUBSET_AT_ZERO
+    if array.ndim == 1 and _are_labels(array, n_out, output, cost, classes):
         index, classes = _label_indices(name, array, n_out, classes)
-        return Target(index, _engine.Targets(index), classes, ARGMAX if n_out > 1 else SUBSET)
+        return Target(index, _engine.Targets(index), classes, ARGMAX if n_out > 1 else subset)
     if array.ndim == 1:
         array = array[:, None]
     if array.shape[1] != n_out:
@@ -220,8 +221,8 @@ def targets(
         _refuse_targets(name, array, cost, dtype)
     if one_hot and n_out > 1:
         return Target(array, core, None, ARGMAX)
-    subset = binary and cost.name == "cross_entropy"
-    return Target(array, core, None, SUBSET if subset else SQUARED_ERROR)
+    yes_or_no = binary and cost.name in ("cross_entropy", "hinge", "squared_hinge")
+    return Target(array, core, None, subset if yes_or_no else SQUARED_ERROR)
 
 
 def _refuse_targets(name: str, array: Array, cost: costs.Cost, dtype: np.dtype[Any]) -> None:
@@ -236,10 +237,12 @@ def _refuse_targets(name: str, array: Array, cost: costs.Cost, dtype: np.dtype[A
         )
 
 
-def _are_labels(y: Array, n_out: int, output: Activation, classes: Array | None) -> bool:
+def _are_labels(
+    y: Array, n_out: int, output: Activation, cost: costs.Cost, classes: Array | None
+) -> bool:
     if n_out > 1 or classes is not None or y.dtype.kind not in "biuf":
         return True
-    return output.name == "sigmoid" and y.dtype.kind in "biu"
+    return (output.name == "sigmoid" or not cost.threshold) and y.dtype.kind in "biu"
 
 
 def slopes(name: str, values: Any, m: int, n_out: int, dtype: np.dtype[Any]) -> Array:

@@ -6,8 +6,9 @@ shape (m, n); where a formula branches, it branches on the real part, so that co
 derivatives hold.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,15 +37,22 @@ class Activation:
         ``(z, a) -> da_j/dz_j`` where the function is element-wise, else None.
     jacobian : callable
         ``(z, a) -> J`` (m, n, n) with ``J[s, k, j] = da_k/dz_j``.
+    parameter : float
+        alpha, of the functions that have one.
     """
 
     name: str
     formula: str
     code: int
     image: tuple[float, float]
-    function: Callable[[Array], Array]
-    derivative: Callable[[Array, Array], Array] | None
-    jacobian: Callable[[Array, Array], Array]
+    function: Callable[[Array], Array] = field(compare=False, repr=False)
+    derivative: Callable[[Array, Array], Array] | None = field(compare=False, repr=False)
+    jacobian: Callable[[Array, Array], Array] = field(compare=False, repr=False)
+    parameter: float = 0.0
+
+    def __str__(self) -> str:
+        """The name, with the parameter where there is one: `get` reads it."""
+        return spell(self)
 
 
 def _diagonal(derivative: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
@@ -62,8 +70,11 @@ def _elementwise(
     image: tuple[float, float],
     function: Callable[[Array], Array],
     derivative: Callable[[Array, Array], Array],
+    parameter: float = 0.0,
 ) -> Activation:
-    return Activation(name, formula, code, image, function, derivative, _diagonal(derivative))
+    return Activation(
+        name, formula, code, image, function, derivative, _diagonal(derivative), parameter
+    )
 
 
 def _sigmoid(z: Array) -> Array:
@@ -112,9 +123,149 @@ softmax = Activation(
     _softmax_jacobian,
 )
 
+
+def _positive(name: str, alpha: float, most: float = _INF) -> float:
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float):
+        raise TypeError(f"alpha of {name} = {alpha!r}, expected a number")
+    if not 0 <= alpha < most or not math.isfinite(alpha):
+        limits = "0 <= alpha" + (f" < {most:g}" if most < _INF else "")
+        raise ValueError(f"alpha of {name} = {alpha!r}, expected {limits}")
+    return float(alpha)
+
+
+def leaky_relu(alpha: float = 0.01) -> Activation:
+    """a = z for z > 0, else alpha z (Maas et al. 2013); 0 <= alpha < 1."""
+    alpha = _positive("leaky_relu", alpha, 1.0)
+    return _elementwise(
+        "leaky_relu", "a = z for z > 0, else alpha z", 5, (-_INF, _INF),
+        lambda z: np.where(z.real > 0, z, alpha * z),
+        lambda z, a: np.where(z.real > 0, 1.0, alpha), alpha,
+    )  # fmt: skip
+
+
+def _expm1(z: Array) -> Array:
+    # exp(z) - 1 for z <= 0, else 0; numpy.expm1 takes complex numbers too.
+    result: Array = np.expm1(np.where(z.real > 0, 0 * z, z))
+    return result
+
+
+def elu(alpha: float = 1.0) -> Activation:
+    """a = z for z > 0, else alpha (exp(z) - 1) (Clevert et al. 2016); alpha >= 0."""
+    alpha = _positive("elu", alpha)
+    return _elementwise(
+        "elu", "a = z for z > 0, else alpha (exp(z) - 1)", 6, (-alpha, _INF),
+        lambda z: np.where(z.real > 0, z, alpha * _expm1(z)),
+        lambda z, a: np.where(z.real > 0, 1.0, a + alpha), alpha,
+    )  # fmt: skip
+
+
+# Klambauer et al., Self-Normalizing Neural Networks, 2017.
+_SCALE, _ALPHA = 1.0507009873554804934, 1.6732632423543772848
+
+
+def _softplus(z: Array) -> Array:
+    positive = z.real > 0
+    tail = np.log1p(np.exp(np.where(positive, -z, z)))
+    result: Array = np.where(positive, z, 0) + tail
+    return result
+
+
+def _normal(z: Array) -> Array:
+    # Phi(z); of z + ih, the first two terms of its series in h, which is all that a complex
+    # step asks for.
+    tail: Array = np.vectorize(math.erfc, otypes=[np.float64])(-z.real / math.sqrt(2)) / 2
+    return tail + 1j * z.imag * _bell(z.real) if np.iscomplexobj(z) else tail
+
+
+def _bell(z: Array) -> Array:
+    result: Array = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    return result
+
+
+def _silu_derivative(z: Array, a: Array) -> Array:
+    s = _sigmoid(z)
+    result: Array = s + a * (1 - s)
+    return result
+
+
+def _abs(z: Array) -> Array:
+    return np.where(z.real < 0, -z, z)
+
+
+selu = _elementwise(
+    "selu",
+    "a = 1.0507 z for z > 0, else 1.0507 1.6733 (exp(z) - 1)",
+    7,
+    (-_SCALE * _ALPHA, _INF),
+    lambda z: _SCALE * np.where(z.real > 0, z, _ALPHA * _expm1(z)),
+    lambda z, a: np.where(z.real > 0, _SCALE, a + _SCALE * _ALPHA),
+)
+softplus = _elementwise(
+    "softplus", "a = ln(1 + exp(z))", 8, (0.0, _INF), _softplus, lambda z, a: -np.expm1(-a)
+)
+silu = _elementwise(
+    "silu",
+    "a = z / (1 + exp(-z))",
+    9,
+    (-0.27846454276107379, _INF),
+    lambda z: z * _sigmoid(z),
+    _silu_derivative,
+)
+gelu = _elementwise(
+    "gelu",
+    "a = z Phi(z), Phi the standard normal distribution",
+    10,
+    (-0.16997120747990369, _INF),
+    lambda z: z * _normal(z),
+    lambda z, a: _normal(z) + z * _bell(z),
+)
+softsign = _elementwise(
+    "softsign",
+    "a = z / (1 + |z|)",
+    11,
+    (-1.0, 1.0),
+    lambda z: z / (1 + _abs(z)),
+    lambda z, a: (1 - _abs(a)) ** 2,
+)
+hard_tanh = _elementwise(
+    "hard_tanh",
+    "a = z kept within -1 .. 1",
+    12,
+    (-1.0, 1.0),
+    lambda z: np.where(z.real > 1, 1 + 0 * z, np.where(z.real < -1, -1 + 0 * z, z)),
+    lambda z, a: np.where(np.abs(z.real) < 1, 1.0, 0.0),
+)
+sine = _elementwise("sine", "a = sin z", 13, (-1.0, 1.0), np.sin, lambda z, a: np.cos(z))
+
 ACTIVATIONS: dict[str, Activation] = {
-    row.name: row for row in (identity, sigmoid, tanh, relu, softmax)
-}
+    row.name: row
+    for row in (
+        identity, sigmoid, tanh, relu, leaky_relu(), elu(), selu, softplus, silu, gelu, softsign,
+        hard_tanh, sine, softmax,
+    )
+}  # fmt: skip
+
+# Those with a parameter: name -> function of it.
+_FAMILIES = {"leaky_relu": leaky_relu, "elu": elu}
+
+
+def spell(row: Any) -> str:
+    """``name``, or ``name(parameter)`` of those that have one."""
+    return f"{row.name}({row.parameter!r})" if row.parameter else str(row.name)
+
+
+def parse(text: Any, rows: dict[str, Any], families: dict[str, Any]) -> Any:
+    """The row of that spelling, or None."""
+    if not isinstance(text, str):
+        return None
+    name, bracket, rest = text.partition("(")
+    if name in families and bracket and rest.endswith(")"):
+        try:
+            parameter = float(rest[:-1])
+        except ValueError:
+            return None
+        return families[name](parameter)
+    return rows.get(text)
 
 
 def get(name: str | Activation, argument: str = "activation") -> Activation:
@@ -123,15 +274,18 @@ def get(name: str | Activation, argument: str = "activation") -> Activation:
     Raises
     ------
     ValueError
-        No activation has that name.
+        No activation has that name, or its parameter is out of range.
 
     Examples
     --------
     >>> get("relu").formula
     'a = max(0, z)'
+    >>> get("leaky_relu(0.2)") == leaky_relu(0.2)
+    True
     """
     if isinstance(name, Activation):
         return name
-    if isinstance(name, str) and name in ACTIVATIONS:
-        return ACTIVATIONS[name]
+    row: Activation | None = parse(name, ACTIVATIONS, _FAMILIES)
+    if row is not None:
+        return row
     raise ValueError(f"{argument} = {name!r}, expected one of: {', '.join(ACTIVATIONS)}")

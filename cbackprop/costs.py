@@ -5,13 +5,13 @@ of the same formulas is in ``src/costs.h``.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cbackprop.activations import Activation
+from cbackprop.activations import Activation, parse, spell
 
 Array = NDArray[Any]
 
@@ -41,6 +41,10 @@ class Cost:
         that, and `value_from_z`.
     value_from_z : callable or None
         ``(z, y) -> C`` of each sample without overflow, for outputs of the partner.
+    parameter : float
+        Of the costs that have one.
+    threshold : float
+        An output from here on says yes.
     """
 
     name: str
@@ -48,10 +52,18 @@ class Cost:
     code: int
     domain: tuple[float, float]
     targets: tuple[float, float]
-    value: Callable[[Array, Array], Array]
-    slope: Callable[[Array, Array], Array]
+    value: Callable[[Array, Array], Array] = field(compare=False, repr=False)
+    slope: Callable[[Array, Array], Array] = field(compare=False, repr=False)
     partner: str | None = None
-    value_from_z: Callable[[Array, Array], Array] | None = None
+    value_from_z: Callable[[Array, Array], Array] | None = field(
+        default=None, compare=False, repr=False
+    )
+    parameter: float = 0.0
+    threshold: float = 0.5
+
+    def __str__(self) -> str:
+        """The name, with the parameter where there is one: `get` reads it."""
+        return spell(self)
 
     def stable_with(self, activation: Activation) -> bool:
         """Whether the output error with this activation is a - y."""
@@ -119,7 +131,126 @@ log_likelihood = Cost(
     _log_likelihood_from_z,
 )
 
-COSTS: dict[str, Cost] = {row.name: row for row in (quadratic, cross_entropy, log_likelihood)}
+
+def _summed(terms: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
+    def value(a: Array, y: Array) -> Array:
+        result: Array = terms(a, y).sum(axis=1)
+        return result
+
+    return value
+
+
+def _abs(x: Array) -> Array:
+    return np.where(x.real < 0, -x, x)
+
+
+def _log_cosh(d: Array) -> Array:
+    size = _abs(d)
+    result: Array = size + np.log1p(np.exp(-2 * size)) - np.log(2)
+    return result
+
+
+def _hinge(name: str, code: int, formula: str, power: int) -> Cost:
+    def margin(a: Array, y: Array) -> Array:
+        rest = 1 - (2 * y - 1) * a
+        return np.where(rest.real > 0, rest, 0 * rest)
+
+    def slope(a: Array, y: Array) -> Array:
+        rest = margin(a, y)
+        t = 2 * y - 1
+        return -np.where(rest.real > 0, t, 0 * t) if power == 1 else -2 * t * rest
+
+    return Cost(
+        name, formula, code, (-_INF, _INF), (0.0, 1.0),
+        _summed(lambda a, y: margin(a, y) ** power), slope, threshold=0.0,
+    )  # fmt: skip
+
+
+def huber(delta: float = 1.0) -> Cost:
+    """Quadratic within delta of the target, linear beyond (Huber 1964); delta > 0."""
+    delta = _between("delta of huber", delta, 0.0, _INF)
+    return Cost(
+        "huber",
+        "C = sum_j (d^2 / 2 where |d| < delta, else delta (|d| - delta / 2)), d = a_j - y_j",
+        4,
+        (-_INF, _INF),
+        (-_INF, _INF),
+        _summed(
+            lambda a, y: np.where(
+                np.abs((a - y).real) < delta,
+                (a - y) ** 2 / 2,
+                delta * (_abs(a - y) - delta / 2),
+            )
+        ),
+        lambda a, y: np.clip((a - y).real, -delta, delta),
+        parameter=delta,
+    )
+
+
+def quantile(tau: float = 0.5) -> Cost:
+    """Least where an output is the tau-quantile of its target (Koenker and Bassett 1978)."""
+    tau = _between("tau of quantile", tau, 0.0, 1.0)
+    return Cost(
+        "quantile",
+        "C = sum_j max(tau (y_j - a_j), (1 - tau) (a_j - y_j))",
+        6,
+        (-_INF, _INF),
+        (-_INF, _INF),
+        _summed(lambda a, y: (a - y) * np.where((a - y).real > 0, 1 - tau, -tau)),
+        lambda a, y: np.where(a.real > y, 1 - tau, np.where(a.real < y, -tau, 0.0)),
+        parameter=tau,
+    )
+
+
+def _between(name: str, value: float, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} = {value!r}, expected a number")
+    if not low < value < high:
+        limits = f"above {low:g}" + (f" and below {high:g}" if high < _INF else "")
+        raise ValueError(f"{name} = {value!r}, expected a number {limits}")
+    return float(value)
+
+
+absolute = Cost(
+    "absolute",
+    "C = sum_j |a_j - y_j|",
+    3,
+    (-_INF, _INF),
+    (-_INF, _INF),
+    _summed(lambda a, y: _abs(a - y)),
+    lambda a, y: np.sign((a - y).real),
+)
+log_cosh = Cost(
+    "log_cosh",
+    "C = sum_j ln cosh(a_j - y_j)",
+    5,
+    (-_INF, _INF),
+    (-_INF, _INF),
+    _summed(lambda a, y: _log_cosh(a - y)),
+    lambda a, y: np.tanh(a - y),
+)
+poisson = Cost(
+    "poisson",
+    "C = sum_j (a_j - y_j ln a_j)",
+    7,
+    (0.0, _INF),
+    (0.0, _INF),
+    _summed(lambda a, y: a - y * np.log(_at_least(a, _TINY))),
+    lambda a, y: 1 - y / _at_least(a, _TINY),
+)
+hinge = _hinge("hinge", 8, "C = sum_j max(0, 1 - t_j a_j), t_j = 2 y_j - 1", 1)
+squared_hinge = _hinge("squared_hinge", 9, "C = sum_j max(0, 1 - t_j a_j)^2, t_j = 2 y_j - 1", 2)
+
+COSTS: dict[str, Cost] = {
+    row.name: row
+    for row in (
+        quadratic, cross_entropy, log_likelihood, absolute, huber(), log_cosh, quantile(), poisson,
+        hinge, squared_hinge,
+    )
+}  # fmt: skip
+
+# Those with a parameter: name -> function of it.
+_FAMILIES = {"huber": huber, "quantile": quantile}
 
 # What cost=None means: the output activation's usual partner.
 DEFAULT_COST = {"softmax": "log_likelihood"}
@@ -131,17 +262,20 @@ def get(name: str | Cost) -> Cost:
     Raises
     ------
     ValueError
-        No cost has that name.
+        No cost has that name, or its parameter is out of range.
 
     Examples
     --------
     >>> get("quadratic").formula
     'C = 1/2 sum_j (a_j - y_j)^2'
+    >>> get("huber(0.5)") == huber(0.5)
+    True
     """
     if isinstance(name, Cost):
         return name
-    if isinstance(name, str) and name in COSTS:
-        return COSTS[name]
+    row: Cost | None = parse(name, COSTS, _FAMILIES)
+    if row is not None:
+        return row
     raise ValueError(f"cost = {name!r}, expected one of: {', '.join(COSTS)}")
 
 
@@ -151,13 +285,19 @@ def check_pair(activation: Activation, cost: Cost) -> None:
     Raises
     ------
     ValueError
-        The activation reaches outside the cost's domain, with the remedy.
+        The activation reaches outside the cost's domain, or its end, with the remedy.
     """
     (low, high), (least, most) = activation.image, cost.domain
-    if least <= low and high <= most:
+    outside = low < least or high > most
+    # relu is 0 for every z below 0: an end that is reached, not only approached.
+    if low == least > -_INF:
+        outside = outside or float(activation.function(np.array([[-2.0, -1.0]])).min()) == low
+    if not outside:
         return
+    partners = [cost.partner] if cost.partner else ["softplus", "sigmoid"]
+    remedy = " or ".join(f"output={name!r}" for name in partners)
     raise ValueError(
         f"cost = {cost.name!r} needs outputs between {least:g} and {most:g}, but the output "
-        f"activation {activation.name!r} reaches from {low:g} to {high:g}; use output="
-        f"{cost.partner!r}, or cost='quadratic'"
+        f"activation {activation.name!r} reaches from {low:g} to {high:g}; use {remedy}, or "
+        "cost='quadratic'"
     )

@@ -66,12 +66,14 @@ class Network:
     sizes : sequence of int
         Neurons in each layer, input first: ``[784, 30, 10]``.
     activation : str or Activation, or a list with one for each hidden layer
-        identity, sigmoid, tanh, relu, softmax. Default: sigmoid.
+        identity, sigmoid, tanh, relu, leaky_relu, elu, selu, softplus, silu, gelu, softsign,
+        hard_tanh, sine, softmax; or "leaky_relu(0.2)", "elu(0.5)". Default: sigmoid.
     output : str or Activation
         Activation of the output layer. Default: sigmoid.
     cost : str or Cost, optional
-        quadratic, cross_entropy, log_likelihood. Default: the output's partner,
-        log_likelihood for softmax, else quadratic.
+        quadratic, cross_entropy, log_likelihood, absolute, huber, log_cosh, quantile,
+        poisson, hinge, squared_hinge; or "huber(0.5)", "quantile(0.9)". Default: the
+        output's partner, log_likelihood for softmax, else quadratic.
     init : str or callable
         Initial weights: scaled (w ~ N(0, 1/n_in), b = 0), book (both N(0, 1)), book_scaled
         (w ~ N(0, 1/n_in), b ~ N(0, 1)), glorot, he, lecun, zeros, or a callable
@@ -156,9 +158,10 @@ class Network:
     def _start(self) -> None:
         """Arena, the two ways to hold it and the input transform as the core reads it."""
         bits = 8 * self.dtype.itemsize
-        codes = [sigma.code for sigma in self.activations]
+        codes = [(sigma.code, sigma.parameter) for sigma in self.activations]
+        cost = (self.cost.code, self.cost.parameter)
         stable = self.cost.stable_with(self.activations[-1])
-        self._engine = _engine.Engine(self.sizes, codes, self.cost.code, stable, bits)
+        self._engine = _engine.Engine(self.sizes, codes, cost, stable, bits)
         busy = "network is busy: it is being {} in another thread"
         self._alone = _engine.Hold(self._engine, True, busy.format("used"))
         self._beside = _engine.Hold(self._engine, False, busy.format("trained"))
@@ -419,12 +422,17 @@ class Network:
         return out
 
     def classify(self, X: Any, *, n_threads: int | None = None) -> Array:
-        """The label of each row, (n,): of the largest output, or output >= 1/2 where one.
+        """The label of each row, (n,): of the largest output, or of output >= 1/2 (with the
+        hinge costs, 0) where there is one.
 
         Labels are those of the first training or of ``classes``; before either, indices.
         """
         a = self.predict(X, n_threads=n_threads)
-        index = (a[:, 0] >= 0.5).astype(np.intp) if a.shape[1] == 1 else a.argmax(axis=1)
+        index = (
+            (a[:, 0] >= self.cost.threshold).astype(np.intp)
+            if a.shape[1] == 1
+            else a.argmax(axis=1)
+        )
         return index if self.classes is None else self.classes[index]
 
     def evaluate(self, X: Any, y: Any, *, n_threads: int | None = None) -> dict[str, float]:
@@ -614,15 +622,15 @@ class Network:
         for l, sigma in enumerate(self.activations, start=1):
             count = self.sizes[l] * (self.sizes[l - 1] + 1)
             total += count
-            lines.append(f"{l:>5}  {self.sizes[l]:>8}  {sigma.name:<12}{count:>12,}")
-        lines.append(f"{total:,} parameters of {self.dtype}, cost {self.cost.name}")
+            lines.append(f"{l:>5}  {self.sizes[l]:>8}  {sigma!s:<12}{count:>12,}")
+        lines.append(f"{total:,} parameters of {self.dtype}, cost {self.cost}")
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        hidden = [sigma.name for sigma in self.activations[:-1]]
+        hidden = [str(sigma) for sigma in self.activations[:-1]]
         activation = hidden[0] if len(set(hidden)) == 1 else hidden
         return (
             f"Network({list(self.sizes)}, activation={activation!r}, "
-            f"output={self.activations[-1].name!r}, cost={self.cost.name!r}, "
+            f"output={str(self.activations[-1])!r}, cost={str(self.cost)!r}, "
             f"dtype={self.dtype.name!r})"
         )

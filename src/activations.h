@@ -1,26 +1,61 @@
 /* sigma, sigma' and, for activations that are not element-wise, the product with their
- * Jacobian. One row of the switch an activation. Derivatives are written in terms of
- * a = sigma(z) where that is possible.
+ * Jacobian. One row in each of three places an activation: EVERY_ACTIVATION, sigma and
+ * times_sigma_prime. Derivatives are written in terms of a = sigma(z) where that is possible;
+ * cb_needs_z (kernels.h) names those that want z.
  */
+#define EVERY_ACTIVATION(X)                                                                \
+    X(CB_IDENTITY) X(CB_SIGMOID) X(CB_TANH) X(CB_RELU) X(CB_LEAKY_RELU) X(CB_ELU) X(CB_SELU) \
+        X(CB_SOFTPLUS) X(CB_SILU) X(CB_GELU) X(CB_SOFTSIGN) X(CB_HARD_TANH) X(CB_SINE)
+
 INLINE int is_elementwise(int activation) { return activation != CB_SOFTMAX; }
 
-INLINE vec sigma(int activation, vec z)
+/* G. Klambauer et al., Self-Normalizing Neural Networks, 2017 */
+#define SELU_SCALE ((real)1.0507009873554804934193349852946)
+#define SELU_ALPHA ((real)1.6732632423543772848170429916717)
+
+/* alpha is the activation's parameter, where it has one. */
+INLINE vec sigma(int activation, vec alpha, vec z)
 {
+    const vec zero = {0}, one = v_set((real)1);
+    vec bell;
     switch (activation) {
     case CB_SIGMOID: return v_sigmoid(z);
     case CB_TANH: return v_tanh(z);
-    case CB_RELU: return v_max((vec){0}, z); /* NaN stays NaN */
+    case CB_RELU: return v_max(zero, z); /* NaN stays NaN */
+    case CB_LEAKY_RELU: return v_less(zero, z, z, alpha * z);
+    case CB_ELU: return v_less(zero, z, z, alpha * v_expm1_of_negative(z));
+    case CB_SELU:
+        return v_set(SELU_SCALE) *
+               v_less(zero, z, z, v_set(SELU_ALPHA) * v_expm1_of_negative(z));
+    case CB_SOFTPLUS: return v_max(zero, z) + v_log1p_unit(v_exp(-v_abs(z)));
+    case CB_SILU: return z * v_sigmoid(z);
+    case CB_GELU: return z * v_normal(z, &bell);
+    case CB_SOFTSIGN: return z / (one + v_abs(z));
+    case CB_HARD_TANH: return v_less(one, z, one, v_less(z, -one, -one, z));
+    case CB_SINE: return v_sin(z);
     default: return z;
     }
 }
 
-/* delta * sigma'(z) */
-INLINE vec times_sigma_prime(int activation, vec delta, vec a)
+/* delta * sigma'(z). At a kink: of relu and its kin the derivative from the left, of hard_tanh 0. */
+INLINE vec times_sigma_prime(int activation, vec alpha, vec delta, vec z, vec a)
 {
+    const vec zero = {0}, one = v_set((real)1);
+    vec bell, s;
     switch (activation) {
-    case CB_SIGMOID: return delta * (a * ((real)1 - a));
-    case CB_TANH: return delta * ((real)1 - a * a);
-    case CB_RELU: return v_less((vec){0}, a, delta, (vec){0});
+    case CB_SIGMOID: return delta * (a * (one - a));
+    case CB_TANH: return delta * (one - a * a);
+    case CB_RELU: return v_less(zero, a, delta, zero);
+    case CB_LEAKY_RELU: return v_less(zero, a, delta, alpha * delta);
+    case CB_ELU: return v_less(zero, a, delta, delta * (a + alpha));
+    case CB_SELU:
+        return delta * v_less(zero, a, v_set(SELU_SCALE), a + v_set(SELU_SCALE * SELU_ALPHA));
+    case CB_SOFTPLUS: return delta * -v_expm1_of_negative(-a);
+    case CB_SILU: s = v_sigmoid(z); return delta * v_fma(a, one - s, s);
+    case CB_GELU: s = v_normal(z, &bell); return delta * v_fma(z * v_set(DENSITY), bell, s);
+    case CB_SOFTSIGN: s = one - v_abs(a); return delta * (s * s);
+    case CB_HARD_TANH: return v_less(v_abs(a), one, delta, zero);
+    case CB_SINE: return delta * v_cos(z);
     default: return delta;
     }
 }
@@ -34,35 +69,38 @@ INLINE vec times_sigma_prime(int activation, vec delta, vec a)
             EXPRESSION;                            \
         }
 
-static void activate_tile(int activation, const real *z, real *a, cb_index ld, cb_index rows,
+static void activate_tile(const cb_layer *l, const real *z, real *a, cb_index rows,
                           cb_index vectors)
 {
-    switch (activation) {
-    case CB_SIGMOID: OVER_TILE(v_store(a + i, sigma(CB_SIGMOID, v_load(z + i)))) break;
-    case CB_TANH: OVER_TILE(v_store(a + i, sigma(CB_TANH, v_load(z + i)))) break;
-    case CB_RELU: OVER_TILE(v_store(a + i, sigma(CB_RELU, v_load(z + i)))) break;
-    case CB_IDENTITY:
-        if (a != z)
-            OVER_TILE(v_store(a + i, v_load(z + i)))
-        break;
+    const cb_index ld = l->ld_out;
+    const vec alpha = v_set((real)l->alpha);
+    if (l->activation == CB_IDENTITY && a == z)
+        return;
+    switch (l->activation) {
+#define ROW(SIGMA) \
+    case SIGMA: OVER_TILE(v_store(a + i, sigma(SIGMA, alpha, v_load(z + i)))) break;
+        EVERY_ACTIVATION(ROW)
+#undef ROW
     default: break; /* not element-wise: complete_rows() */
     }
 }
 
-static void derivative_tile(int activation, const real *a, real *delta, cb_index ld, cb_index rows,
-                            cb_index vectors)
+static void derivative_tile(const cb_layer *l, cb_index at, cb_index rows, cb_index vectors)
 {
-    switch (activation) {
-    case CB_SIGMOID:
-        OVER_TILE(
-            v_store(delta + i, times_sigma_prime(CB_SIGMOID, v_load(delta + i), v_load(a + i))))
+    const cb_index ld = l->ld_out;
+    const real *z = (const real *)l->z + at, *a = (const real *)l->a + at;
+    real *delta = (real *)l->delta + at;
+    const vec alpha = v_set((real)l->alpha);
+    if (l->activation == CB_IDENTITY)
+        return;
+    switch (l->activation) {
+#define ROW(SIGMA)                                                                             \
+    case SIGMA:                                                                                \
+        OVER_TILE(v_store(delta + i, times_sigma_prime(SIGMA, alpha, v_load(delta + i),        \
+                                                       v_load(z + i), v_load(a + i))))         \
         break;
-    case CB_TANH:
-        OVER_TILE(v_store(delta + i, times_sigma_prime(CB_TANH, v_load(delta + i), v_load(a + i))))
-        break;
-    case CB_RELU:
-        OVER_TILE(v_store(delta + i, times_sigma_prime(CB_RELU, v_load(delta + i), v_load(a + i))))
-        break;
+        EVERY_ACTIVATION(ROW)
+#undef ROW
     default: break;
     }
 }

@@ -64,33 +64,66 @@ static vec log_sum_exp(const real *z, real *spare, cb_index n)
     return v_log(v_set(row_sum(spare, n))) + top;
 }
 
-static double entropy_value(int cost, const cb_layer *l, const real *z, const real *a,
-                            const real *y, real *spare)
+/* The costs that need nothing but a and y. */
+INLINE vec cost_terms(int cost, vec parameter, vec a, vec y)
+{
+    const vec zero = {0}, one = v_set((real)1), half = v_set((real)0.5);
+    const vec d = a - y, size = v_abs(d);
+    switch (cost) {
+    case CB_ABSOLUTE: return size;
+    case CB_HUBER:
+        return v_less(size, parameter, half * d * d, parameter * (size - half * parameter));
+    case CB_LOG_COSH:
+        return size + (v_log1p_unit(v_exp((real)-2 * size)) - v_set((real)0.69314718055994530942));
+    case CB_QUANTILE: return v_max((parameter - one) * -d, parameter * -d);
+    case CB_POISSON: return a - y * v_log(off_zero(a));
+    default: { /* CB_HINGE, CB_SQUARED_HINGE */
+        const vec margin = v_max(zero, one - (y + y - one) * a);
+        return cost == CB_HINGE ? margin : margin * margin;
+    }
+    }
+}
+
+static double terms_value(const cb_cost_function *c, const cb_layer *l, const real *z,
+                          const real *a, const real *y, real *spare)
 {
     const cb_index n = l->n_out;
-    const int likelihood = cost == CB_LOG_LIKELIHOOD;
+    const int likelihood = c->code == CB_LOG_LIKELIHOOD, entropy = c->code == CB_CROSS_ENTROPY;
     const int from_z = l->activation == (likelihood ? CB_SOFTMAX : CB_SIGMOID);
     const vec log_sum = likelihood && from_z ? log_sum_exp(z, spare, n) : (vec){0};
+    const vec parameter = v_set((real)c->parameter);
     double s[CB_PANEL] = {0};
     for (cb_index j = 0; j < n; j += LANES) {
         const vec zj = v_load(z + j), aj = v_load(a + j), yj = v_load(y + j);
         const vec terms = likelihood ? log_likelihood_terms(from_z, zj, aj, yj, log_sum)
-                                     : cross_entropy_terms(from_z, zj, aj, yj);
+                          : entropy  ? cross_entropy_terms(from_z, zj, aj, yj)
+                                     : cost_terms(c->code, parameter, aj, yj);
         for (int i = 0; i < LANES && j + i < n; i++)
             s[(j + i) % CB_PANEL] += (double)terms[i];
     }
     return tree_sum(s, n);
 }
 
-/* dC/da of one vector of outputs */
-INLINE vec cost_slope(int cost, vec a, vec y)
+/* dC/da of one vector of outputs; 0 at the kink of a cost that has one. */
+INLINE vec cost_slope(int cost, vec parameter, vec a, vec y)
 {
-    const vec one = v_set((real)1);
+    const vec zero = {0}, one = v_set((real)1), d = a - y;
     switch (cost) {
     case CB_CROSS_ENTROPY:
         return (one - y) / v_max(one - a, v_set(REAL_EPSILON / 2)) - y / off_zero(a);
     case CB_LOG_LIKELIHOOD: return -y / off_zero(a);
-    default: return a - y;
+    case CB_ABSOLUTE: return v_with_sign(one, d);
+    case CB_HUBER: return v_less(parameter, d, parameter, v_less(d, -parameter, -parameter, d));
+    case CB_LOG_COSH: return v_tanh(d);
+    case CB_QUANTILE: return v_less(zero, d, one - parameter, v_less(d, zero, -parameter, d));
+    case CB_POISSON: return one - y / off_zero(a);
+    case CB_HINGE:
+    case CB_SQUARED_HINGE: {
+        const vec t = y + y - one, margin = one - t * a;
+        const vec slope = cost == CB_HINGE ? -t : (real)-2 * t * margin;
+        return v_less(zero, margin, slope, zero * margin); /* NaN stays NaN */
+    }
+    default: return d;
     }
 }
 
@@ -104,10 +137,10 @@ static cb_index arg_max(const real *x, cb_index n)
     return best;
 }
 
-static int same_side_of_half(const real *a, const real *y, cb_index n)
+static int same_side(const real *a, real threshold, const real *y, cb_index n)
 {
     for (cb_index j = 0; j < n; j++)
-        if ((a[j] >= (real)0.5) != (y[j] >= (real)0.5))
+        if ((a[j] >= threshold) != (y[j] >= (real)0.5))
             return 0;
     return 1;
 }

@@ -3,6 +3,7 @@
  */
 #include "vector.h"
 #include "vecmath.h"
+#include "specialmath.h"
 #include "tiles.h"
 #include "transpose.h"
 #include "few_rows.h"
@@ -128,8 +129,7 @@ static void weighted_input(const cb_layer *l, cb_index row, cb_index rows, cb_in
     const cb_index vectors = vectors_in(cols);
     if (rows <= CB_FEW_ROWS) {
         weighted_few(K, a_in, l->ld_in, w, stride, rows, vectors, z, l->ld_out);
-        activate_tile(l->activation, z, (real *)l->a + row * l->ld_out + col, l->ld_out, rows,
-                      vectors);
+        activate_tile(l, z, (real *)l->a + row * l->ld_out + col, rows, vectors);
         return;
     }
     for (cb_index v = 0; v < vectors; v += 2) { /* z = b + a_in w^T */
@@ -139,7 +139,7 @@ static void weighted_input(const cb_layer *l, cb_index row, cb_index rows, cb_in
         rows_tiles[two][rows - 1](K, a_in, l->ld_in, b0, b1, b0 + K * CB_PANEL, b1 + K * CB_PANEL,
                                   z + v * LANES, l->ld_out);
     }
-    activate_tile(l->activation, z, (real *)l->a + row * l->ld_out + col, l->ld_out, rows, vectors);
+    activate_tile(l, z, (real *)l->a + row * l->ld_out + col, rows, vectors);
 }
 
 static void complete_rows(const cb_layer *l, cb_index row, cb_index rows)
@@ -152,26 +152,28 @@ static void complete_rows(const cb_layer *l, cb_index row, cb_index rows)
     }
 }
 
-static void cost_value(int cost, const cb_layer *l, const void *y, cb_index row, cb_index rows,
-                       double *values)
+static void cost_value(const cb_cost_function *cost, const cb_layer *l, const void *y, cb_index row,
+                       cb_index rows, double *values)
 {
     for (cb_index s = row; s < row + rows; s++) {
         const cb_index at = s * l->ld_out;
         const real *a = (const real *)l->a + at, *t = (const real *)y + at;
-        values[s] = cost == CB_QUADRATIC ? quadratic_value(a, t, l->n_out)
-                                         : entropy_value(cost, l, (const real *)l->z + at, a, t,
-                                                         (real *)l->delta + at);
+        values[s] = cost->code == CB_QUADRATIC ? quadratic_value(a, t, l->n_out)
+                                               : terms_value(cost, l, (const real *)l->z + at, a,
+                                                             t, (real *)l->delta + at);
     }
 }
 
-static void cost_gradient(int cost, const cb_layer *l, const void *y, cb_index row, cb_index rows)
+static void cost_gradient(const cb_cost_function *cost, const cb_layer *l, const void *y,
+                          cb_index row, cb_index rows)
 {
+    const vec parameter = v_set((real)cost->parameter);
     for (cb_index s = row; s < row + rows; s++) {
         const cb_index at = s * l->ld_out;
         const real *a = (const real *)l->a + at, *t = (const real *)y + at;
         real *delta = (real *)l->delta + at;
         for (cb_index j = 0; j < l->n_out; j += LANES)
-            v_store(delta + j, cost_slope(cost, v_load(a + j), v_load(t + j)));
+            v_store(delta + j, cost_slope(cost->code, parameter, v_load(a + j), v_load(t + j)));
         clear_rest(delta, l->n_out, l->ld_out);
     }
 }
@@ -182,7 +184,7 @@ static void through_activation(const cb_layer *l, cb_index row, cb_index rows)
     real *delta = (real *)l->delta + at;
     const real *a = (const real *)l->a + at;
     if (is_elementwise(l->activation))
-        derivative_tile(l->activation, a, delta, l->ld_out, rows, vectors_in(n));
+        derivative_tile(l, at, rows, vectors_in(n));
     else
         for (cb_index s = 0; s < rows; s++)
             softmax_through_row(a + s * l->ld_out, delta + s * l->ld_out, n);
@@ -211,8 +213,8 @@ static void score(int kind, const cb_layer *l, const void *y, cb_index row, cb_i
         const real *a = (const real *)l->a + s * l->ld_out, *t = (const real *)y + s * l->ld_out;
         if (kind == CB_ARGMAX)
             values[s] = arg_max(a, n) == arg_max(t, n);
-        else if (kind == CB_SUBSET)
-            values[s] = same_side_of_half(a, t, n);
+        else if (kind == CB_SUBSET || kind == CB_SUBSET_AT_ZERO)
+            values[s] = same_side(a, kind == CB_SUBSET ? (real)0.5 : (real)0, t, n);
         else
             for (cb_index j = 0; j < n; j++) {
                 const double d = (double)a[j] - (double)t[j];
@@ -235,7 +237,7 @@ static void propagate(const cb_layer *l, const cb_layer *next, const void *scrat
         rows_tiles[two][rows - 1](K, delta_next, next->ld_out, b0, b1, NULL, NULL,
                                   delta + v * LANES, l->ld_out);
     }
-    derivative_tile(l->activation, (const real *)l->a + at, delta, l->ld_out, rows, vectors);
+    derivative_tile(l, at, rows, vectors);
 }
 
 static void block_errors(const cb_layer *l, cb_index row, cb_index rows, cb_index col,
@@ -364,9 +366,16 @@ static int all_finite(const void *x, cb_index n)
     return !found;
 }
 
+static vec normal(vec x)
+{
+    vec bell;
+    return v_normal(x, &bell);
+}
+
 static void function(int which, const void *x, void *y, cb_index n)
 {
-    vec (*const f[])(vec) = {v_exp, v_log, v_tanh, v_sigmoid, v_log1p_unit};
+    vec (*const f[])(vec) = {v_exp, v_log, v_tanh, v_sigmoid, v_log1p_unit,
+                             v_expm1_of_negative, v_sin, v_cos, normal};
     real in[LANES], out[LANES];
     for (cb_index i = 0; i < n; i += LANES) {
         for (cb_index j = 0; j < LANES; j++)

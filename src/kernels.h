@@ -19,9 +19,15 @@
 
 typedef ptrdiff_t cb_index;
 
-enum cb_activation { CB_IDENTITY, CB_SIGMOID, CB_TANH, CB_RELU, CB_SOFTMAX };
-enum cb_cost { CB_QUADRATIC, CB_CROSS_ENTROPY, CB_LOG_LIKELIHOOD };
-enum cb_score { CB_ARGMAX, CB_SUBSET, CB_SQUARED_ERROR };
+enum cb_activation {
+    CB_IDENTITY, CB_SIGMOID, CB_TANH, CB_RELU, CB_SOFTMAX, CB_LEAKY_RELU, CB_ELU, CB_SELU,
+    CB_SOFTPLUS, CB_SILU, CB_GELU, CB_SOFTSIGN, CB_HARD_TANH, CB_SINE
+};
+enum cb_cost {
+    CB_QUADRATIC, CB_CROSS_ENTROPY, CB_LOG_LIKELIHOOD, CB_ABSOLUTE, CB_HUBER, CB_LOG_COSH,
+    CB_QUANTILE, CB_POISSON, CB_HINGE, CB_SQUARED_HINGE
+};
+enum cb_score { CB_ARGMAX, CB_SUBSET, CB_SQUARED_ERROR, CB_SUBSET_AT_ZERO };
 enum cb_source { CB_UINT8, CB_FLOAT32, CB_FLOAT64 };
 enum cb_rule {
     CB_STORE, /* nabla = sum / m */
@@ -38,6 +44,7 @@ typedef struct cb_layer {
     cb_index n_in, n_out;
     cb_index ld_in, ld_out;
     int activation;     /* enum cb_activation */
+    double alpha;       /* its parameter */
     void *w;            /* [ceil(n_out/16)][n_in + 1][16]: panels of w^T; row n_in is b^l */
     void *nabla;        /* gradient or sums, laid out like w; or NULL */
     void *state;        /* what the optimiser remembers of w, laid out like it; */
@@ -48,6 +55,17 @@ typedef struct cb_layer {
     void *delta_block;  /* delta again, [ceil(n_out/tile_cols)][m][tile_cols], or NULL */
     cb_index m;         /* samples that the planes have room for */
 } cb_layer;
+
+/* Whether sigma' is written in terms of z: these layers keep it in training. */
+static inline int cb_needs_z(int activation)
+{
+    return activation == CB_SILU || activation == CB_GELU || activation == CB_SINE;
+}
+
+typedef struct cb_cost_function {
+    int code;           /* enum cb_cost */
+    double parameter;
+} cb_cost_function;
 
 /* Rows of the user's matrix, read where they lie. */
 typedef struct cb_rows {
@@ -112,11 +130,12 @@ typedef struct cb_kernels {
 
     /* values[s] = C(a, y) of sample s, in float64, summed over outputs in a fixed order.
      * Stable from z for the pairs whose output error is a - y. y is [m][ld_out]. */
-    void (*cost_value)(int cost, const cb_layer *l, const void *y, cb_index row, cb_index rows,
-                       double *values);
+    void (*cost_value)(const cb_cost_function *cost, const cb_layer *l, const void *y, cb_index row,
+                       cb_index rows, double *values);
 
     /* delta = dC/da. */
-    void (*cost_gradient)(int cost, const cb_layer *l, const void *y, cb_index row, cb_index rows);
+    void (*cost_gradient)(const cb_cost_function *cost, const cb_layer *l, const void *y,
+                          cb_index row, cb_index rows);
 
     /* delta_j = sum_k delta_k da_k/dz_j: the sum of (2.15) where delta holds dC/da. */
     void (*through_activation)(const cb_layer *l, cb_index row, cb_index rows);
@@ -124,7 +143,8 @@ typedef struct cb_kernels {
     /* delta = a sum(y) - y: BP1 of the stable pairs; sum(y) counts for softmax only. */
     void (*stable_error)(const cb_layer *l, const void *y, cb_index row, cb_index rows);
 
-    /* CB_ARGMAX, CB_SUBSET: values[s] = 1 where sample s is right, else 0.
+    /* CB_ARGMAX, CB_SUBSET, CB_SUBSET_AT_ZERO: values[s] = 1 where sample s is right, else 0;
+     * the latter two where every output is on its target's side of 1/2 or of 0.
      * CB_SQUARED_ERROR: values[s * n_out + j] = (a_j - y_j)^2. */
     void (*score)(int kind, const cb_layer *l, const void *y, cb_index row, cb_index rows,
                   double *values);

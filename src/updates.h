@@ -77,20 +77,13 @@ INLINE vec nadam(const constants *c, vec w, vec s, vec *p)
     return w - v_quotient(step, v_fma(v_sqrt(p[1]), c->root, c->eps));
 }
 
-/* x where s > 0, -x where s < 0, 0 where s is 0; NaN where s is NaN */
-INLINE vec with_sign(vec x, vec s)
-{
-    const vec zero = {0};
-    return v_less(zero, s, x, v_less(s, zero, -x, s));
-}
-
 /* w - eta sgn(beta1 v + (1 - beta1) g);  v = beta2 v + (1 - beta2) g */
 INLINE vec lion(const constants *c, vec w, vec s, vec *p)
 {
     const vec g = s * c->per_sample;
     const vec direction = v_fma(c->beta1, p[0], c->rest1 * g);
     p[0] = v_fma(c->beta2, p[0], c->rest2 * g);
-    return w - with_sign(c->rate, direction);
+    return w - v_with_sign(c->rate, direction);
 }
 
 /* A step of its own for each weight: times beta2 where g has kept its sign, times beta1 and not
@@ -98,11 +91,11 @@ INLINE vec lion(const constants *c, vec w, vec s, vec *p)
 INLINE vec rprop(const constants *c, vec w, vec s, vec *p)
 {
     const vec zero = {0}, one = v_set((real)1);
-    const vec g = s * c->per_sample, turn = with_sign(one, g) * with_sign(one, p[0]);
+    const vec g = s * c->per_sample, turn = v_with_sign(one, g) * v_with_sign(one, p[0]);
     const vec factor = v_less(zero, turn, c->beta2, v_less(turn, zero, c->beta1, one));
     p[1] = v_min(v_max(p[1] * factor, c->low), c->high);
     p[0] = v_less(turn, zero, zero, g);
-    return w - with_sign(p[1], p[0]);
+    return w - v_with_sign(p[1], p[0]);
 }
 
 /* sum + l2 w + l1 sgn w, then kept within the clip. */
@@ -110,7 +103,7 @@ INLINE vec adjusted(const cb_update *u, int is_bias, vec w, vec s)
 {
     const vec clip = v_set((real)u->clip);
     if (!is_bias)
-        s = v_fma(v_set((real)u->l2), w, s) + with_sign(v_set((real)u->l1), w);
+        s = v_fma(v_set((real)u->l2), w, s) + v_with_sign(v_set((real)u->l1), w);
     return v_less(clip, s, clip, v_less(s, -clip, -clip, s));
 }
 

@@ -158,6 +158,13 @@ INLINE vec v_abs(vec x)
     return (vec)((ivec)x & ~(sign - (ivec){0}));
 }
 
+/* x where s > 0, -x where s < 0, s where it is 0 or NaN. */
+INLINE vec v_with_sign(vec x, vec s)
+{
+    const vec zero = {0};
+    return v_less(zero, s, x, v_less(s, zero, -x, s));
+}
+
 /* The first n lanes of x, 0 in the others. */
 INLINE vec v_first(cb_index n, vec x)
 {

@@ -108,7 +108,7 @@ def test_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
         (["train", "digits", "--input-scale", "huge"], "expected a number or 'standard'"),
         (["train", "digits", "--epochs", "0"], "epochs = 0"),
         (["train", "digits", "--layers", "0"], "sizes"),
-        (["train", "digits", "--activation", "sine"], "sine"),
+        (["train", "digits", "--activation", "cosine"], "cosine"),
         (["train", "digits", "--learning-rate", "-1"], "learning_rate"),
         (["train", "digits", "--threads", "0"], "n_threads"),
         (["train", "digits", "--target", "3"], "--target 3"),

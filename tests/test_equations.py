@@ -5,11 +5,14 @@ import pytest
 
 from cbackprop import Network, activations, certify, costs, reference
 
+SIGMAS = [*activations.ACTIVATIONS, "leaky_relu(0.3)", "elu(0.5)"]
 PAIRS = [
     (output, cost)
-    for output in activations.ACTIVATIONS
-    for cost in costs.COSTS
-    if costs.COSTS[cost].domain == (-np.inf, np.inf) or output in ("sigmoid", "softmax")
+    for output in SIGMAS
+    for cost in [*costs.COSTS, "huber(0.1)", "quantile(0.9)"]
+    if costs.get(cost).domain == (-np.inf, np.inf)
+    or output in ("sigmoid", "softmax")
+    or (output, cost) == ("softplus", "poisson")
 ]
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
@@ -81,6 +84,104 @@ def test_certificate(output, cost):
     assert [r.equation for r in certificate.residuals].count("BP4") == 3
 
 
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_every_hidden_activation(sigma, table, dtype):
+    rng = np.random.default_rng(8)
+    net = Network([7, 33, 20, 3], activation=sigma, output="identity", dtype=dtype, rng=1)
+    net.weights = [3 * w for w in net.weights]  # off the straight part of each
+    X, y = rng.normal(size=(25, 7)), rng.random((25, 3))
+    g = net.gradients(X, y)
+    truth = reference.backprop(
+        [w.astype(float) for w in net.weights], [b.astype(float) for b in net.biases],
+        net.activations, net.cost, X.astype(dtype).astype(float), y.astype(dtype).astype(float),
+    )  # fmt: skip
+    for name in ("a", "z", "delta", "nabla_w", "nabla_b"):
+        for value, expected in zip(getattr(g, name), getattr(truth, name), strict=True):
+            assert distance(value, expected) < TOLERANCE[dtype], name
+    certificate = certify(net, X[:4], y[:4])
+    assert certificate.passed, str(certificate)
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+@pytest.mark.parametrize("threads", [1, 2, None])
+def test_training_keeps_what_the_derivative_needs(sigma, threads):
+    # One full-batch step is the gradient's, whatever way the threads share the work.
+    rng = np.random.default_rng(8)
+    X, y = rng.normal(size=(48, 90)), rng.random((48, 3))
+    nets = [Network([90, 40, 20, 3], activation=sigma, dtype="float64", rng=1) for _ in range(2)]
+    nets[0].train(X, y, epochs=40, batch_size=48, learning_rate=0.1, n_threads=threads)
+    for _ in range(40):
+        nets[1].apply_gradients(nets[1].gradients(X, y), learning_rate=0.1)
+    for a, b in zip(nets[0].weights, nets[1].weights, strict=True):
+        assert distance(a, b) < 1e-10
+
+
+@pytest.mark.parametrize("sigma", activations.ACTIVATIONS)
+def test_limits_of_activations(sigma, dtype, table):
+    net = Network([1, 2, 1], activation=sigma, output="identity", dtype=dtype, rng=0)
+    for scale in (1e4, 1e30 if dtype == "float32" else 1e250):
+        net.weights = [np.array([[scale], [-scale]]), np.ones((1, 2))]
+        g = net.gradients([[1.0], [-1.0], [0.0]], np.zeros((3, 1)))
+        low, high = activations.get(sigma).image
+        assert np.isfinite(g.a[1]).all()
+        assert (g.a[1] >= np.asarray(low, dtype)).all()
+        assert (g.a[1] <= np.asarray(high, dtype)).all()
+    truth = activations.get(sigma).function(np.array([[1e4, -1e4]]))
+    net.weights = [np.array([[1e4], [-1e4]]), np.ones((1, 2))]
+    found = net.gradients([[1.0]], [[0.0]]).a[1]
+    np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("output", "cost", "remedy"),
+    [
+        ("relu", "poisson", "softplus"),  # 0 is reached, and ln 0
+        ("identity", "poisson", "softplus"),
+        ("tanh", "cross_entropy", "sigmoid"),
+        ("softplus", "log_likelihood", "softmax"),
+    ],
+)
+def test_outputs_on_which_a_cost_has_no_value(output, cost, remedy):
+    with pytest.raises(ValueError, match=rf"cost = '{cost}' needs outputs.*output='{remedy}'"):
+        Network([2, 3], output=output, cost=cost)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: activations.leaky_relu(1.0), ValueError, "alpha of leaky_relu = 1.0, expected 0"),
+        (lambda: activations.elu(-1), ValueError, "alpha of elu = -1, expected 0 <= alpha"),
+        (lambda: activations.elu("1"), TypeError, "alpha of elu = '1', expected a number"),
+        (lambda: costs.huber(0.0), ValueError, "delta of huber = 0.0, expected a number above 0"),
+        (lambda: costs.get("quantile(1)"), ValueError, "tau of quantile = 1.0, expected"),
+        (lambda: costs.get("huber(x)"), ValueError, r"cost = 'huber\(x\)', expected one of"),
+        (lambda: activations.get("relu(1)"), ValueError, r"activation = 'relu\(1\)', expected one"),
+    ],
+)
+def test_parameters_out_of_range(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize("cost", ["hinge", "squared_hinge"])
+def test_hinge_says_yes_from_zero_on(cost):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2))
+    labels = (X[:, 0] + X[:, 1] > 0).astype(int)
+    net = Network([2, 8, 1], activation="tanh", output="identity", cost=cost, rng=1)
+    history = net.train(X, labels, epochs=60, batch_size=10, learning_rate=0.05)
+    assert history.score[-1] > 0.95
+    assert np.array_equal(net.classify(X), (net.predict(X)[:, 0] >= 0).astype(int))
+    assert net.evaluate(X, labels)["accuracy"] == (net.classify(X) == labels).mean()
+
+
+def test_quantile_finds_the_quantile():
+    y = np.random.default_rng(0).random((1000, 1))
+    net = Network([1, 1], output="identity", cost="quantile(0.9)", dtype="float64", rng=0)
+    net.train(np.zeros((1000, 1)), y, epochs=300, batch_size=1000, learning_rate=0.05)
+    assert net.biases[0][0] == pytest.approx(np.quantile(y, 0.9), abs=0.02)
+
+
 def test_certificate_sees_a_wrong_derivative():
     wrong = activations.Activation(
         "tanh", "a = tanh z", 2, (-1.0, 1.0), np.tanh, lambda z, a: 1.001 - a * a,
@@ -134,14 +235,27 @@ def test_against_pytorch_autograd(table):
             .mean()
         ),
         "log_likelihood": lambda z, a, y: torch.nn.functional.cross_entropy(z, y),
+        "absolute": lambda z, a, y: (a - y).abs().sum(1).mean(),
+        "huber": lambda z, a, y: torch.nn.functional.huber_loss(a, y, reduction="sum") / len(y),
+        "poisson": lambda z, a, y: (
+            torch.nn.functional.poisson_nll_loss(a, y, log_input=False, eps=0, reduction="sum")
+            / len(y)
+        ),
     }
     functions = {
         "identity": lambda z: z, "sigmoid": torch.sigmoid, "tanh": torch.tanh,
         "relu": torch.relu, "softmax": lambda z: torch.softmax(z, 1),
+        "leaky_relu": torch.nn.functional.leaky_relu, "elu": torch.nn.functional.elu,
+        "selu": torch.nn.functional.selu, "softplus": torch.nn.functional.softplus,
+        "silu": torch.nn.functional.silu, "gelu": torch.nn.functional.gelu,
+        "softsign": torch.nn.functional.softsign, "hard_tanh": torch.nn.functional.hardtanh,
+        "sine": torch.sin,
     }  # fmt: skip
     pairs = [("identity", "quadratic"), ("sigmoid", "quadratic"), ("tanh", "quadratic"),
              ("softmax", "quadratic"), ("sigmoid", "cross_entropy"),
-             ("softmax", "log_likelihood")]  # fmt: skip
+             ("softmax", "log_likelihood"), ("identity", "absolute"), ("tanh", "huber"),
+             ("softplus", "poisson")]  # fmt: skip
+    hidden = [name for name in functions if name != "softmax"]
     worst = {"float32": 0.0, "float64": 0.0}
     trials = 30 if table == "portable" else 120
     for trial in range(trials):
@@ -150,7 +264,7 @@ def test_against_pytorch_autograd(table):
         output, cost = pairs[trial % len(pairs)]
         if output == "softmax" and sizes[-1] == 1:
             sizes[-1] = 2
-        names = [str(rng.choice(["sigmoid", "tanh", "relu"])) for _ in sizes[2:]]
+        names = [str(rng.choice(hidden)) for _ in sizes[2:]]
         m = int(rng.integers(1, 71))
         X = rng.standard_normal((m, sizes[0])).astype(dtype)
         y = targets_for(cost, m, sizes[-1], rng).astype(dtype)

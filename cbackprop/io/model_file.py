@@ -88,8 +88,8 @@ def _describe(net: Network) -> dict[str, Any]:
     here = net._position
     return {
         "sizes": list(net.sizes),
-        "activations": [sigma.name for sigma in net.activations],
-        "cost": net.cost.name,
+        "activations": [str(sigma) for sigma in net.activations],
+        "cost": str(net.cost),
         "init": net.init if isinstance(net.init, str) else "zeros",
         "dtype": net.dtype.name,
         "classes": _labels(net.classes),

@@ -1,4 +1,4 @@
-"""Print the constants of ``src/vecmath.h``.
+"""Print the constants of ``src/vecmath.h`` and ``src/specialmath.h``.
 
 Run ``python tests/campaigns/minimax.py``; needs mpmath, which nothing else does.
 Polynomials are minimax approximations found by the Remez exchange [1]_, worked in 60
@@ -97,10 +97,26 @@ def log_quotient(z):
     return (2 * mp.atanh(s) - 2 * s) / (s * z)
 
 
-def split(value, precision):
-    """Return `value` as a sum of two numbers of the format."""
-    high = to_format(value, precision)
-    return high, to_format(value - high, precision)
+def sin_quotient(s):
+    """Evaluate (sin r - r) / r**3 for s = r**2."""
+    if s < mp.mpf("1e-12"):
+        return -mp.mpf(1) / 6 + s / 120
+    r = mp.sqrt(s)
+    return (mp.sin(r) - r) / (s * r)
+
+
+def scaled_tail(t, k):
+    """Evaluate (1 + 1.5 u) e**(u**2 / 2) Q(u), Q the normal tail, for t = (u - k) / (u + k)."""
+    u = k * (1 + t) / (1 - t)
+    return (1 + mp.mpf("1.5") * u) * mp.exp(u * u / 2) * mp.erfc(u / mp.sqrt(2)) / 2
+
+
+def split(value, precision, parts=2):
+    """Return `value` as a sum of numbers of the format."""
+    numbers = []
+    for _ in range(parts):
+        numbers.append(to_format(value - sum(numbers), precision))
+    return numbers
 
 
 def round_up(value, precision):
@@ -113,8 +129,32 @@ def round_up(value, precision):
     return nearest + mp.ldexp(1, int(exponent) - precision)
 
 
+def report_special(bits, sin_terms, tail_terms, k, most):
+    """Print the constants of ``src/specialmath.h`` for one precision."""
+    precision, _, suffix = FORMATS[bits]
+    limit = (mp.pi / 2 * mp.mpf("1.01")) ** 2
+    sin_coefficients, sin_error = fit(
+        sin_quotient, lambda s: s + mp.mpf("0.01"), sin_terms, mp.mpf(0), limit, precision
+    )
+    low, high = mp.mpf(-1), mp.mpf(most - k) / (most + k)
+    tail_coefficients, tail_error = fit(
+        lambda t: scaled_tail(t, k), lambda t: mp.mpf(1), tail_terms, low, high, precision
+    )
+    print(f"/* {bits} bits */")
+    for i, part in enumerate(split(mp.pi, precision, 3), start=1):
+        print(f"#define PI_{i} {to_hex(part, suffix)}")
+    print(f"#define PI_INVERSE {to_hex(to_format(1 / mp.pi, precision), suffix)}")
+    root = to_format(1 / mp.sqrt(2 * mp.pi), precision)
+    print(f"#define DENSITY {to_hex(root, suffix)} /* 1 / sqrt(2 pi) */")
+    epsilons = 2 ** (precision - 1)
+    print("sin_terms:", ", ".join(to_hex(c, suffix) for c in sin_coefficients))
+    print(f"  relative error of r + r^3 p(r^2): {mp.nstr(sin_error * epsilons, 3)} epsilon")
+    print("tail_terms:", ", ".join(to_hex(c, suffix) for c in tail_coefficients))
+    print(f"  error of p(t): {mp.nstr(tail_error * epsilons, 3)} epsilon")
+
+
 def report(bits, exp_terms, log_terms):
-    """Print every constant of one precision."""
+    """Print every constant of ``src/vecmath.h`` for one precision."""
     precision, bias, suffix = FORMATS[bits]
     ln2 = mp.log(2)
     limit = ln2 / 2 * mp.mpf("1.001")
@@ -152,3 +192,5 @@ def report(bits, exp_terms, log_terms):
 if __name__ == "__main__":
     report(32, 5, 3)
     report(64, 10, 7)
+    report_special(32, 5, 11, 4, 14)
+    report_special(64, 9, 24, 5, 39)
