@@ -4,6 +4,7 @@ import os as _os
 
 from cbackprop import _engine
 from cbackprop._certify import Certificate, certify
+from cbackprop.callbacks import EarlyStopping
 from cbackprop.exceptions import DivergenceError, ModelFileError
 from cbackprop.history import History
 from cbackprop.network import Gradients, Network
@@ -11,6 +12,7 @@ from cbackprop.network import Gradients, Network
 __all__ = [
     "Certificate",
     "DivergenceError",
+    "EarlyStopping",
     "Gradients",
     "History",
     "ModelFileError",

@@ -24,7 +24,10 @@ cdef struct Job:
     const cb_rows *y
     const int32_t *labels
     int64_t *index          # [n]: the permutation of this epoch
+    const int64_t *chosen   # [n]: the rows to train on, or NULL: all
     cb_index n, batch_size
+    const double *etas      # learning rates: of an epoch, or of each of its mini-batches
+    cb_index etas_per_epoch
     uint64_t key
     int shuffled
     # of threads that own columns, or take chunks in turn; own[0] of owners is p
@@ -61,6 +64,13 @@ cdef struct Job:
 
 
 cdef void begin_epoch(Job *job) noexcept nogil
+
+
+cdef inline double rate_of(const Job *job, cb_index batch) noexcept nogil:
+    cdef cb_index one = 1
+    return job.etas[job.done * job.etas_per_epoch + min(batch, job.etas_per_epoch - one)]
+
+
 cdef void sum_costs(Job *job, const Pass *p, cb_index m) noexcept nogil
 cdef void end_batch(Job *job, cb_index m, const Descent *descent) noexcept nogil
 cdef void end_epoch(Job *job) noexcept nogil

@@ -24,6 +24,9 @@ cdef void begin_epoch(Job *job) noexcept nogil:
     else:
         for i in range(job.n):
             job.index[i] = i
+    if job.chosen != NULL:
+        for i in range(job.n):
+            job.index[i] = job.chosen[job.index[i]]
     if job.batch == 0:
         job.cost_sum = 0
         for i in range(score_width(&job.p)):

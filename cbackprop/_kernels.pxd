@@ -7,7 +7,7 @@ cdef extern from "kernels.h" nogil:
     enum cb_activation: CB_SOFTMAX
     enum cb_score: CB_ARGMAX, CB_SUBSET, CB_SQUARED_ERROR
     enum cb_source: CB_UINT8, CB_FLOAT32, CB_FLOAT64
-    enum cb_rule: CB_STORE, CB_SUM, CB_SGD, CB_ADAGRAD, CB_ADAM, CB_AMSGRAD, CB_NADAM
+    enum cb_rule: CB_STORE, CB_SUM, CB_SGD, CB_ADAGRAD, CB_ADAM, CB_AMSGRAD, CB_NADAM, CB_SGD_ADJUSTED
 
     ctypedef struct cb_layer:
         cb_index n_in, n_out

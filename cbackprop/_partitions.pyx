@@ -9,7 +9,7 @@ from cbackprop._error_propagation cimport (propagate_columns, propagate_error,
                                            propagate_error_to)
 from cbackprop._forward cimport forward, forward_columns, forward_from
 from cbackprop._gradients cimport gradient_columns, gradients
-from cbackprop._job cimport TURN, Job, begin_epoch, end_batch, end_epoch, sum_costs
+from cbackprop._job cimport TURN, Job, begin_epoch, end_batch, end_epoch, rate_of, sum_costs
 from cbackprop._kernels cimport (CB_PANEL, CB_SUM, Pass, cb_ahead, cb_end_turn, cb_index,
                                  cb_team, cb_update, cb_wait_for_turn, part, parts_of)
 from cbackprop._output_error cimport measure, output_error
@@ -48,6 +48,7 @@ cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
             output_error(p, first, last)
             propagate_error(p, thread, first, last)
             barrier(team)
+            descent.eta = rate_of(job, batch)
             next_step(&descent, m, &update)
             look_ahead(job, batch + 1, thread, threads, &ahead)
             gradients(p, m, thread, threads, &update, &ahead)
@@ -114,6 +115,7 @@ cdef void by_columns(void *argument, int thread, cb_team *team) noexcept nogil:
             output_error(p, 0, m)
             propagate_error_to(p, 2, 0, 0, m)
             propagate_columns(p, 1, 0, 0, m, begin, end)
+            descent.eta = rate_of(job, batch)
             next_step(&descent, m, &update)
             look_ahead(job, batch + 1, 0, 1, &ahead)
             gradient_columns(p, 1, m, begin, end, &update, &ahead)
@@ -164,6 +166,7 @@ cdef void by_turns(void *argument, int thread, cb_team *team) noexcept nogil:
         while batch < batches:
             m = min(job.batch_size, job.n - batch * job.batch_size)
             chunks = parts_of(m, job.chunk)
+            descent.eta = rate_of(job, batch)
             next_step(&descent, m, &update)
             c = thread - threads
             while c + threads < chunks:

@@ -100,28 +100,29 @@ cdef own_turn(Job *job, Engine engine, int score, int thread, State state, char 
 
 def train(Engine engine not None, Rows x not None, Targets y not None, here, shape,
           Py_ssize_t first, Py_ssize_t epochs, Py_ssize_t batch_size, State state not None, rule,
-          double learning_rate, double l2,
+          rates, chosen, double l1, double l2, double clip,
           uint64_t key, bint shuffled, int score, int threads, int guess, variance,
           histories, bint validated):
     """Trains for `epochs` epochs, the first of which may be the rest of a broken one.
 
     here: the position (epoch, batch, steps, cost_sum, score_sums, and the shape of what it
     belongs to), brought up to date; first: the mini-batch to begin with; state: the
-    optimiser's; histories: each gets the whole epochs that were done, with NaN for the
+    optimiser's; rates: float64 (epochs, 1) or (epochs, mini-batches); chosen: int64, the rows to
+    train on, or None; histories: each gets the whole epochs that were done, with NaN for the
     validation still to come; variance: of each target, where the score is R^2; guess: the
     number of threads to try first, of 1 to `threads`, or 0 for just `threads`. Returns
     (status, error); status is "complete", "interrupted", "diverged" or "bad input", the last
     two with parameters and state as they were when the epoch began. No Python code runs
     between the last mini-batch and the end of this book-keeping, so no signal comes between.
     """
-    cdef cb_index batches = parts_of(x.n, min(x.n, batch_size))
-    cdef cb_index m = min(x.n, batch_size), width = 1
+    cdef cb_index n = x.n if chosen is None else len(chosen), m = min(n, batch_size), width = 1
+    cdef cb_index batches = parts_of(n, m)
     cdef Workspace w = engine.workspace(m, threads, TRAINING, score)
     if score == CB_SQUARED_ERROR:
         width = engine.sizes[-1]
     sums = here.score_sums.copy()
     pending = []
-    cdef char *room = w.room(8 * x.n + (1 + state.planes) * engine.n_bytes)
+    cdef char *room = w.room(8 * n + (1 + state.planes) * engine.n_bytes)
     curves = numpy.empty((epochs, 2 + width))
     cdef double *results = <double *>address(curves)
     cdef Job job
@@ -129,8 +130,12 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     state.lend(&w.p)
     job.p = w.p
     job.x, job.y, job.labels = &x.rows, y.rows(), y.labels
-    job.index, job.n, job.batch_size = <int64_t *>room, x.n, m
-    job.descent = descent_of(state, rule, learning_rate, l2 / x.n)
+    job.index, job.n, job.batch_size = <int64_t *>room, n, m
+    if chosen is not None:
+        job.chosen = <const int64_t *>address(chosen)
+    job.etas, job.etas_per_epoch = <const double *>address(rates), rates.shape[1]
+    job.descent = descent_of(state, rule, 0)
+    job.descent.l1, job.descent.l2, job.descent.clip = l1 / n, l2 / n, clip
     job.key, job.shuffled = key, shuffled
     job.first_epoch = 1
     job.epoch, job.batch, job.epochs_left = here.epoch, first, epochs
@@ -138,7 +143,7 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     job.costs, job.seconds, job.scores = results, results + epochs, results + 2 * epochs
     job.last_look = seconds()
     job.parameters, job.n_bytes = engine.parameters, engine.n_bytes
-    job.snapshot, job.pending = room + 8 * x.n, <void *>pending
+    job.snapshot, job.pending = room + 8 * n, <void *>pending
     cdef int least = 1 if guess else threads, owners = 0, takers = 0, thread
     # Memory of their own is not worth its while for a handful of mini-batches.
     if epochs * batches >= 32:
@@ -184,7 +189,7 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
         history.score_name = "accuracy" if variance is None else "r2"
         history.cost.extend(costs)
         history.score.extend(values)
-        history.learning_rate.extend([learning_rate] * job.done)
+        history.learning_rate.extend(rates[:job.done, 0].tolist())
         history.seconds.extend(times)
         if validated:
             history.validation_cost.extend([float("nan")] * job.done)

@@ -1,10 +1,10 @@
 # What the optimisers of src/updates.h need to know of one step.
-from libc.math cimport sqrt
+from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int64_t
 
 from cbackprop._engine cimport Engine
-from cbackprop._kernels cimport (CB_ADAGRAD, CB_ADAM, CB_AMSGRAD, CB_NADAM, CB_SGD, Pass,
-                                 cb_index, cb_update)
+from cbackprop._kernels cimport (CB_ADAGRAD, CB_ADAM, CB_AMSGRAD, CB_NADAM, CB_SGD,
+                                 CB_SGD_ADJUSTED, Pass, cb_index, cb_update)
 
 
 cdef struct Rule:
@@ -19,7 +19,8 @@ cdef struct Descent:
     # A rule, its state and everything besides the gradient that a step depends on.
     Rule rule
     double eta
-    double l2               # lambda / n
+    double l1, l2           # lambda / n
+    double clip             # of each element of the gradient; or infinity
     cb_index planes
     char *state             # [planes][n_bytes]
     int64_t steps           # taken since the state began
@@ -37,7 +38,7 @@ cdef class State:
     cdef void lend(self, const Pass *p) noexcept
 
 
-cdef Descent descent_of(State state, rule, double eta, double l2_over_n)
+cdef Descent descent_of(State state, rule, double eta)
 
 
 cdef inline double power(double x, int64_t n) noexcept nogil:
@@ -56,15 +57,20 @@ cdef inline void next_step(Descent *d, cb_index m, cb_update *u) noexcept nogil:
     cdef const Rule *r = &d.rule
     cdef double mu, mu_next
     d.steps += 1
-    u.rule, u.goes_on, u.adjusts = r.code, 0, d.l2 != 0
+    u.rule, u.goes_on = r.code, 0
+    u.adjusts = d.l1 != 0 or d.l2 != 0 or d.clip < INFINITY
     u.m, u.per_sample, u.rate = m, 1. / m, d.eta
     u.decay = u.bias_decay = 1 - d.eta * r.weight_decay
-    u.l1, u.l2, u.clip = 0, m * d.l2, 1e300 * 1e300
+    u.l1, u.l2, u.clip = m * d.l1, m * d.l2, m * d.clip
     u.beta1, u.beta2, u.eps = r.beta1, r.beta2, r.eps
     u.rest1, u.rest2 = 1 - r.beta1, 1 - r.beta2
     u.root, u.ahead, u.low, u.high = 1, 0, r.low, r.high
-    if r.code == CB_SGD:        # w - eta (g + lambda/n w)
-        u.rate, u.decay, u.bias_decay, u.adjusts = d.eta / m, 1 - d.eta * d.l2, 1, 0
+    if r.code == CB_SGD:        # the book's: (1 - eta lambda/n) w - eta/m sum
+        u.rate, u.l2 = d.eta / m, 0
+        u.decay *= 1 - d.eta * d.l2
+        u.adjusts = d.l1 != 0 or d.clip < INFINITY
+        if u.adjusts or r.weight_decay != 0:
+            u.rule = CB_SGD_ADJUSTED
     elif r.code == CB_ADAGRAD:
         u.rate = d.eta / (1 + (d.steps - 1) * r.slowing)
     elif r.code == CB_ADAM or r.code == CB_AMSGRAD:

@@ -2,6 +2,8 @@
 """What an optimiser remembers, and one step with gradients from anywhere."""
 from numpy import ndarray
 
+from libc.math cimport INFINITY
+
 from cpython.buffer cimport (PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBuffer_Release,
                              PyObject_GetBuffer)
 
@@ -36,11 +38,11 @@ cdef class State:
         return panels_of(self.arena, start, e.dtype, e.sizes[l - 1], e.sizes[l])
 
 
-cdef Descent descent_of(State state, rule, double eta, double l2_over_n):
+cdef Descent descent_of(State state, rule, double eta):
     cdef Rule r
     (r.code, r.beta1, r.beta2, r.eps, r.low, r.high, r.slowing, r.drift,
      r.weight_decay) = rule.row
-    return Descent(r, eta, l2_over_n, state.planes, state.at, state.steps, state.product)
+    return Descent(r, eta, 0, 0, INFINITY, state.planes, state.at, state.steps, state.product)
 
 
 cdef bint fits(array, char kind, cb_index rows, cb_index columns) except -1:
@@ -77,7 +79,7 @@ def apply_gradients(Engine engine not None, here, State state not None, rule, do
     """One step with C-contiguous gradients of the engine's dtype and shapes; the position's
     steps and optimiser follow. False, with nothing changed, where they are not finite."""
     cdef cb_index l
-    cdef Descent d = descent_of(state, rule, eta, 0)
+    cdef Descent d = descent_of(state, rule, eta)
     cdef cb_update u
     cdef cb_layer layer
     cdef char *nabla

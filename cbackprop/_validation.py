@@ -110,7 +110,7 @@ def input_transform(name: str, value: Any, n: int, dtype: np.dtype[Any]) -> floa
     return float(array) if array.shape == () else array
 
 
-def _as_array(name: str, values: Any) -> Array:
+def as_array(name: str, values: Any) -> Array:
     if type(values) is np.ndarray:
         return values
     if hasattr(values, "toarray") and hasattr(values, "tocsr"):
@@ -144,7 +144,7 @@ def _numeric(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
 
 def features(name: str, values: Any, n: int, dtype: np.dtype[Any], *, some: bool = True) -> Array:
     """X as a matrix (m, n) that the core reads in place; not yet looked at for NaN."""
-    array = _as_array(name, values)
+    array = as_array(name, values)
     if array.ndim != 2:
         remedy = f"; for one row, {name}[None, :]" if array.shape == (n,) else ""
         if array.ndim > 2:
@@ -195,7 +195,7 @@ def targets(
     name: str = "y",
 ) -> Target:
     """Labels (m,), or targets (m, n_L) or (m,) for one output."""
-    array = _as_array(name, y)
+    array = as_array(name, y)
     if array.ndim not in (1, 2):
         raise ValueError(
             f"{name} has {array.ndim} dimensions, expected (samples,) or (samples, {n_out})"
@@ -247,7 +247,7 @@ def _are_labels(
 
 def slopes(name: str, values: Any, m: int, n_out: int, dtype: np.dtype[Any]) -> Array:
     """dC/da^L of m samples (m, n_out), or (m,) for one output; finite."""
-    array = _as_array(name, values)
+    array = as_array(name, values)
     if array.ndim == 1 and n_out == 1:
         array = array[:, None]
     if array.ndim != 2:
@@ -266,7 +266,7 @@ def slopes(name: str, values: Any, m: int, n_out: int, dtype: np.dtype[Any]) -> 
 
 def class_labels(classes: Any, n_out: int) -> Array:
     """classes= as a one-dimensional array of distinct labels, one an output (two for one)."""
-    labels = _as_array("classes", classes)
+    labels = as_array("classes", classes)
     expected = max(n_out, 2)
     if labels.dtype.kind == "O":
         labels = _as_text("classes", labels)
@@ -372,7 +372,7 @@ def network_arrays(
         raise ValueError(f"{name} has {len(values)} arrays, expected {len(shapes)}, one a layer")
     arrays = []
     for i, (value, shape) in enumerate(zip(values, shapes, strict=True)):
-        array = _numeric(f"{name}[{i}]", _as_array(f"{name}[{i}]", value), np.dtype(np.float64))
+        array = _numeric(f"{name}[{i}]", as_array(f"{name}[{i}]", value), np.dtype(np.float64))
         if array.shape != shape:
             raise ValueError(f"{name}[{i}] has shape {array.shape}, expected {shape}")
         with np.errstate(over="ignore"):
@@ -394,3 +394,52 @@ def gradients(
     nabla_w = network_arrays("nabla_w of g", pair[0], shapes, dtype)
     nabla_b = network_arrays("nabla_b of g", pair[1], [(n,) for n in sizes[1:]], dtype)
     return [np.ascontiguousarray(w) for w in nabla_w], [np.ascontiguousarray(b) for b in nabla_b]
+
+
+def split(fraction: float, target: Target, key: int) -> tuple[Array, Array]:
+    """Indices (int64) of the rows to train on and of those held out: of labels, the same part
+    of each. A function of the seed and of the targets."""
+    fraction = real("validation_split", fraction, 0)
+    n = len(target.array)
+    if fraction >= 1:
+        raise ValueError(f"validation_split = {fraction!r}, expected a number below 1")
+    generator = np.random.default_rng([key, 1])
+    labels = target.array if target.array.ndim == 1 else np.zeros(n, np.int32)
+    parts = []
+    for label in np.unique(labels):
+        rows = generator.permutation(np.flatnonzero(labels == label))
+        parts.append(rows[: round(fraction * len(rows))])
+    held_out = np.sort(np.concatenate(parts)).astype(np.int64)
+    chosen = np.setdiff1d(np.arange(n, dtype=np.int64), held_out)
+    if not len(held_out) or not len(chosen):
+        raise ValueError(
+            f"validation_split = {fraction!r} of {n} rows leaves {len(held_out)} to validate on "
+            f"and {len(chosen)} to train on; expected at least one each"
+        )
+    return chosen, held_out
+
+
+def early_stopping(value: Any, validated: bool) -> Any:
+    """None or an EarlyStopping, from None, a bool or an EarlyStopping."""
+    from cbackprop.callbacks import EarlyStopping
+
+    if value is None or value is False:
+        return None
+    stopping = EarlyStopping() if value is True else value
+    if not isinstance(stopping, EarlyStopping):
+        raise TypeError(f"early_stopping = {value!r}, expected True or an EarlyStopping")
+    if stopping.monitor.startswith("validation") and not validated:
+        raise ValueError(
+            f"early_stopping looks at {stopping.monitor!r}: give validation_data= or "
+            "validation_split=, or EarlyStopping(monitor='cost')"
+        )
+    return stopping
+
+
+def callbacks(values: Any) -> None:
+    """A sequence of objects with on_epoch_end."""
+    if not isinstance(values, Sequence):
+        raise TypeError(f"callbacks = {values!r}, expected a list of objects")
+    for value in values:
+        if not callable(getattr(value, "on_epoch_end", None)):
+            raise TypeError(f"callbacks: {value!r} has no method on_epoch_end(net, history)")

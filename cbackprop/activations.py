@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cbackprop._names import unknown
+
 Array = NDArray[Any]
 
 
@@ -288,4 +290,4 @@ def get(name: str | Activation, argument: str = "activation") -> Activation:
     row: Activation | None = parse(name, ACTIVATIONS, _FAMILIES)
     if row is not None:
         return row
-    raise ValueError(f"{argument} = {name!r}, expected one of: {', '.join(ACTIVATIONS)}")
+    raise unknown(argument, name, ACTIVATIONS)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cbackprop._names import unknown
 from cbackprop.activations import Activation, parse, spell
 
 Array = NDArray[Any]
@@ -276,7 +277,7 @@ def get(name: str | Cost) -> Cost:
     row: Cost | None = parse(name, COSTS, _FAMILIES)
     if row is not None:
         return row
-    raise ValueError(f"cost = {name!r}, expected one of: {', '.join(COSTS)}")
+    raise unknown("cost", name, COSTS)
 
 
 def check_pair(activation: Activation, cost: Cost) -> None:

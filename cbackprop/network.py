@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from cbackprop import (
 )
 from cbackprop import _validation as check
 from cbackprop.activations import Activation
+from cbackprop.callbacks import EarlyStopping
 from cbackprop.history import History, Progress
 from cbackprop.initializers import Initializer
 from cbackprop.optimizers import Optimizer
@@ -282,10 +283,16 @@ class Network:
         epochs: int = 1,
         batch_size: int = 32,
         optimizer: str | Optimizer = "sgd",
-        learning_rate: float | None = None,
+        learning_rate: float | Callable[[int], float] | Any | None = None,
+        l1: float = 0.0,
         l2: float = 0.0,
+        weight_decay: float | None = None,
+        clip_value: float | None = None,
         validation_data: tuple[Any, Any] | None = None,
+        validation_split: float = 0.0,
+        early_stopping: bool | EarlyStopping | None = None,
         shuffle: bool = True,
+        callbacks: Sequence[Any] = (),
         progress: bool | None = None,
         n_threads: int | None = None,
     ) -> History:
@@ -307,14 +314,31 @@ class Network:
             sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw, amsgrad, nadam, lion,
             rprop, or an object of `cbackprop.optimizers`. What it remembers goes on in the
             next call; another one starts fresh.
-        learning_rate : float, optional
-            eta, > 0. Default: the optimiser's own, 0.01 for sgd, 0.001 for adam.
-        l2 : float
-            lambda of the book's (lambda / 2n) sum w^2. The penalty is not part of the cost.
+        learning_rate : float, callable or schedule, optional
+            eta, > 0; or ``epoch -> eta``, epochs counted from 0 over the network's life; or
+            an object of `cbackprop.schedules`. Default: the optimiser's own, 0.01 for sgd,
+            0.001 for adam.
+        l1, l2 : float
+            lambda of the book's (lambda / n) sum |w| and (lambda / 2n) sum w^2. The penalty
+            is not part of the cost.
+        weight_decay : float, optional
+            Decoupled: weights and biases are multiplied by 1 - eta weight_decay at each step.
+            Default: the optimiser's own, 0.01 for adamw, else 0.
+        clip_value : float, optional
+            Every element of the gradient (penalties included) is kept within -clip_value ..
+            clip_value.
         validation_data : (X, y), optional
             Evaluated after each epoch.
+        validation_split : float
+            This part of the rows is held out as validation data: of labels, the same part of
+            each. Which rows is a function of the seed alone.
+        early_stopping : bool or EarlyStopping, optional
+            True: stop when the validation cost has not fallen for 10 epochs, and put the best
+            weights back.
         shuffle : bool
-            A new order each epoch, a function of seed and epoch alone.
+            A new order each epoch, a function of seed and epoch alone. A full batch has none.
+        callbacks : sequence
+            Objects with ``on_epoch_end(net, history)``; True from one of them stops.
         progress : bool, optional
             Say on standard error how it goes. Default: no.
         n_threads : int, optional
@@ -340,16 +364,24 @@ class Network:
         """
         epochs = check.integer("epochs", epochs, 1)
         batch_size = check.integer("batch_size", batch_size, 1)
-        rule, eta = optimizers.with_rate(optimizer, learning_rate)
-        l2 = check.real("l2", l2, 0)
+        rule, rate = optimizers.with_rate(optimizer, learning_rate)
+        if weight_decay is not None:
+            rule = optimizers.with_weight_decay(rule, weight_decay)
+        l1, l2 = check.real("l1", l1, 0), check.real("l2", l2, 0)
+        clip = math.inf
+        if clip_value is not None:
+            clip = check.real("clip_value", clip_value, 0, open_end=True)
         array, rows = self._rows(X)
         target = self._targets(y, len(array))
-        if rule.name == "sgd" and eta * l2 >= len(array):
+        if rule.name == "sgd" and isinstance(rate, float) and rate * l2 >= len(array):
             raise ValueError(
-                f"l2 = {l2!r} with learning_rate = {eta!r} and {len(array)} samples would turn "
+                f"l2 = {l2!r} with learning_rate = {rate!r} and {len(array)} samples would turn "
                 "the weights' sign; expected learning_rate * l2 < samples"
             )
+        chosen = None
         if validation_data is not None:
+            if validation_split:
+                raise ValueError("validation_data and validation_split: give one of them")
             if not (isinstance(validation_data, Sequence) and len(validation_data) == 2):
                 raise TypeError("validation_data: expected a pair (X, y)")
             checked = check.features(
@@ -357,17 +389,23 @@ class Network:
             )
             check.refuse_nonfinite("X of validation_data", checked, self.dtype)
             self._targets(validation_data[1], len(checked), target.classes, "y of validation_data")
-        m = min(len(array), batch_size)
+        elif validation_split:
+            chosen, held_out = check.split(validation_split, target, self._key)
+            check.refuse_nonfinite("X", array, self.dtype)
+            validation_data = (array[held_out], check.as_array("y", y)[held_out])
+        stopping = check.early_stopping(early_stopping, validation_data is not None)
+        check.callbacks(callbacks)
+        n = len(array) if chosen is None else len(chosen)
         if n_threads is None:
-            threads, guess = _threads.choice(self.sizes, m, epochs * len(array))
+            threads, guess = _threads.choice(self.sizes, min(n, batch_size), epochs * n)
         else:
-            threads, guess = self._threads(n_threads, m, 6), 0
+            threads, guess = self._threads(n_threads, min(n, batch_size), 6), 0
         call = _run.Call(
-            array, rows, target, epochs, min(batch_size, len(array)), rule, eta, l2, bool(shuffle),
-            validation_data, Progress(epochs) if progress else None, threads, guess,
+            array, rows, target, chosen, epochs, min(batch_size, n), rule, rate, l1, l2, clip,
+            bool(shuffle), validation_data, Progress(epochs) if progress else None, stopping,
+            callbacks, threads, guess,
         )  # fmt: skip
-        with self._alone:
-            return _run.run(self, call)
+        return _run.run(self, call)
 
     def _refuse_scaled(self, X: Array) -> None:
         raise ValueError(
@@ -544,6 +582,8 @@ class Network:
         True
         """
         rule, eta = optimizers.with_rate(optimizer, learning_rate)
+        if not isinstance(eta, float):
+            raise TypeError(f"learning_rate = {learning_rate!r}, expected a number")
         nabla_w: Sequence[Array]
         nabla_b: Sequence[Array]
         if isinstance(g, Gradients) and _updates.in_order(self._engine, g.nabla_w, g.nabla_b):

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from cbackprop import _validation as check
+from cbackprop._names import unknown
+from cbackprop.schedules import per_step
 
 
 @dataclass(frozen=True)
@@ -347,11 +349,12 @@ def get(name: str | Optimizer) -> Optimizer:
         return name
     if isinstance(name, str) and name in _DEFAULTS:
         return _DEFAULTS[name]
-    raise ValueError(f"optimizer = {name!r}, expected one of: {', '.join(OPTIMIZERS)}")
+    raise unknown("optimizer", name, OPTIMIZERS)
 
 
-def with_rate(optimizer: str | Optimizer, learning_rate: float | None) -> tuple[Optimizer, float]:
-    """The optimiser and its eta, which only one of the two arguments may give.
+def with_rate(optimizer: str | Optimizer, learning_rate: Any) -> tuple[Optimizer, Any]:
+    """The optimiser and its eta, which only one of the two arguments may give: a float, or a
+    schedule as it is.
 
     Raises
     ------
@@ -361,9 +364,27 @@ def with_rate(optimizer: str | Optimizer, learning_rate: float | None) -> tuple[
     rule = get(optimizer)
     if learning_rate is None:
         return rule, float(rule.learning_rate)
+    if callable(learning_rate) or hasattr(learning_rate, "after"):
+        return rule, learning_rate
+    if isinstance(learning_rate, per_step):
+        return rule, learning_rate
     if not isinstance(optimizer, str):
         raise ValueError(
             f"learning_rate = {learning_rate!r} and optimizer = {optimizer!r} both give the "
             "rate; give one of them"
         )
     return rule, check.real("learning_rate", learning_rate, 0, open_end=True)
+
+
+def with_weight_decay(rule: Optimizer, weight_decay: float) -> Optimizer:
+    """The same optimiser with another decoupled weight decay.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Not a number of 0 or more.
+    """
+    copy = dataclasses.replace(rule)
+    decay = check.real("weight_decay", weight_decay, 0)
+    object.__setattr__(copy, "row", (*rule.row[:-1], decay))
+    return copy

@@ -37,7 +37,8 @@ INLINE vec sigma(int activation, vec alpha, vec z)
     }
 }
 
-/* delta * sigma'(z). At a kink: of relu and its kin the derivative from the left, of hard_tanh 0. */
+/* delta * sigma'(z). At a kink: of relu and its kin the derivative from the left, of hard_tanh
+ * 0. */
 INLINE vec times_sigma_prime(int activation, vec alpha, vec delta, vec z, vec a)
 {
     const vec zero = {0}, one = v_set((real)1);

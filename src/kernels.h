@@ -34,7 +34,8 @@ enum cb_rule {
     CB_SUM,   /* nabla = sum */
     /* updates.h: */
     CB_SGD, CB_MOMENTUM, CB_NESTEROV, CB_ADAGRAD, CB_RMSPROP, CB_ADAM, CB_AMSGRAD, CB_NADAM,
-    CB_LION, CB_RPROP
+    CB_LION, CB_RPROP,
+    CB_SGD_ADJUSTED /* CB_SGD where adjusts or bias_decay is in use */
 };
 
 /* Layer l as one team of threads sees it. All matrices are row-major; rows of
@@ -89,7 +90,7 @@ typedef struct cb_ahead {
 typedef struct cb_update {
     int rule;           /* enum cb_rule */
     int goes_on;        /* 1: the sums go on from those in nabla */
-    int adjusts;        /* 1: any of l1, l2, clip is in use: never with the fused CB_SGD */
+    int adjusts;        /* 1: any of l1, l2, clip is in use */
     double m, per_sample; /* and 1 / m */
     double rate;        /* CB_SGD: eta / m; else the step's length */
     double decay, bias_decay; /* w and b are multiplied by these first */

@@ -163,7 +163,8 @@ static void apply_rule(const cb_layer *l, cb_index at, cb_index rows, const real
                        int bias_row, const cb_update *u)
 {
     switch (u->rule) {
-    case CB_SGD: apply_sgd(l, at, rows, sums, bias_row, u); break;
+    case CB_SGD:
+    case CB_SGD_ADJUSTED: apply_sgd(l, at, rows, sums, bias_row, u); break;
     case CB_MOMENTUM: apply_momentum(l, at, rows, sums, bias_row, u); break;
     case CB_NESTEROV: apply_nesterov(l, at, rows, sums, bias_row, u); break;
     case CB_ADAGRAD: apply_adagrad(l, at, rows, sums, bias_row, u); break;

@@ -1,0 +1,59 @@
+"""What may look on while a network trains, and stop it.
+
+A callback is any object with a method ``on_epoch_end(net, history)``: called after each epoch,
+when the network may be used in any way; history is that of the running call. Returning True
+stops training. What it raises goes through ``train`` to the caller; the network stands after
+that epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from cbackprop import _validation as check
+from cbackprop._names import unknown
+from cbackprop.history import History
+
+CURVES = ("validation_cost", "validation_score", "cost", "score")
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop when a curve has not improved for a while; keep the best weights.
+
+    Parameters
+    ----------
+    monitor : str
+        validation_cost, validation_score, cost or score: costs should fall, scores rise.
+    patience : int
+        Epochs without improvement before training stops.
+    min_delta : float
+        What counts as improvement.
+    restore_best : bool
+        Put the weights of the best epoch of this call back at its end.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is out of range.
+    """
+
+    monitor: str = "validation_cost"
+    patience: int = 10
+    min_delta: float = 0.0
+    restore_best: bool = True
+
+    def __post_init__(self) -> None:
+        if self.monitor not in CURVES:
+            raise unknown("monitor", self.monitor, CURVES)
+        check.integer("patience", self.patience, 1)
+        check.real("min_delta", self.min_delta, 0)
+
+    def best(self, history: History) -> int:
+        """The epoch of this history from which nothing has improved since."""
+        best, value, sign = 0, math.inf, -1 if self.monitor.endswith("score") else 1
+        for epoch, found in enumerate(getattr(history, self.monitor)):
+            if sign * found < value - (self.min_delta if epoch else 0):
+                best, value = epoch, sign * found
+        return best

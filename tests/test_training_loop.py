@@ -1,0 +1,299 @@
+"""What surrounds the mini-batches: validation, early stopping, schedules, callbacks, penalties."""
+
+import numpy as np
+import pytest
+
+from cbackprop import EarlyStopping, Network, load, schedules
+from cbackprop.optimizers import OPTIMIZERS, AdamW
+from cbackprop.schedules import per_step
+
+RNG = np.random.default_rng(2)
+X = RNG.normal(size=(60, 4))
+LABELS = np.arange(60) % 3
+Y = RNG.random((60, 3))
+
+
+def network(**changes):
+    return Network([4, 8, 3], **{"output": "softmax", "rng": 5, "dtype": "float64", **changes})
+
+
+def bits(net):
+    return [x.tobytes() for x in net.weights + net.biases]
+
+
+# ---- schedules --------------------------------------------------------------------------
+
+SCHEDULES = {
+    "callable": lambda epoch: 0.5 / (1 + epoch),
+    "step decay": schedules.StepDecay(0.5, 2),
+    "exponential": schedules.Exponential(0.5, 0.9),
+    "cosine": schedules.Cosine(0.5, 8, 0.01),
+    "one cycle": schedules.OneCycle(0.5, 7),
+    "warm-up": schedules.WarmUp(schedules.Exponential(0.5, 0.9), 3),
+    "plateau": schedules.ReduceOnPlateau(0.5, patience=1),
+    "halve": schedules.HalveOnStall(0.5, patience=2),
+    "per step": per_step(lambda step: 0.5 / (1 + step)),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_schedule_in_parts_is_the_whole(name, optimizer, tmp_path):
+    options = {"learning_rate": SCHEDULES[name], "batch_size": 7, "optimizer": optimizer}
+    whole, parts = network(), network()
+    history = whole.train(X, LABELS, epochs=7, **options)
+    parts.train(X, LABELS, epochs=3, **options)
+    parts.save(tmp_path / "net")
+    parts = load(tmp_path / "net")
+    parts.train(X, LABELS, epochs=4, **options)
+    assert bits(parts) == bits(whole)
+    assert parts.history.learning_rate == history.learning_rate
+    assert len(set(history.learning_rate)) > 1
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_schedule_is_one_rate_after_the_other(threads):
+    rates = [0.5, 0.1, 0.3]
+    scheduled, by_hand = network(), network()
+    scheduled.train(X, LABELS, epochs=3, learning_rate=lambda e: rates[e], n_threads=threads)
+    for rate in rates:
+        by_hand.train(X, LABELS, learning_rate=rate)
+    assert bits(scheduled) == bits(by_hand)
+    assert scheduled.history.learning_rate == rates
+
+
+def test_a_rate_for_each_mini_batch():
+    scheduled, by_hand = network(), network()
+    rates = [0.5, 0.1, 0.3, 0.2]
+    scheduled.train(
+        X, LABELS, epochs=2, batch_size=30, shuffle=False, learning_rate=per_step(rates.__getitem__)
+    )
+    for step, rate in enumerate(rates):
+        rows = slice(step % 2 * 30, step % 2 * 30 + 30)
+        by_hand.train(X[rows], LABELS[rows], batch_size=30, shuffle=False, learning_rate=rate)
+    assert bits(scheduled) == bits(by_hand)
+
+
+def test_the_shapes_of_schedules():
+    assert [schedules.StepDecay(1.0, 2)(e) for e in range(5)] == [1, 1, 0.5, 0.5, 0.25]
+    cosine = schedules.Cosine(1.0, 4, 0.2)
+    assert [cosine(e) for e in (0, 2, 4, 9)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
+    cycle = schedules.OneCycle(1.0, 11)
+    assert [cycle(e) for e in (0, 3, 10)] == pytest.approx([1 / 25, 1.0, 1 / 250_000])
+    assert [schedules.WarmUp(1.0, 4)(e) for e in (0, 1, 3, 9)] == [0.25, 0.5, 1.0, 1.0]
+
+
+def test_halving_stops_at_its_end():
+    net = network()
+    stalled = schedules.HalveOnStall(1e-12, patience=2, divisor=4)
+    history = net.train(X, LABELS, epochs=50, learning_rate=stalled)
+    assert history.learning_rate == [1e-12] * 3 + [0.5e-12] * 2
+    assert len(net.train(X, LABELS, epochs=5, learning_rate=stalled)) == 0
+
+
+@pytest.mark.parametrize(
+    ("rate", "message"),
+    [
+        (lambda e: -1.0, "learning_rate of epoch 0 = -1.0, expected a finite number > 0"),
+        (per_step(lambda s: 1.0 if s < 3 else 0.0), "learning_rate of step 3 = 0.0, expected"),
+    ],
+)
+def test_rates_out_of_range(rate, message):
+    net = network()
+    before = bits(net)
+    with pytest.raises(ValueError, match=message):
+        net.train(X, LABELS, epochs=3, batch_size=10, learning_rate=rate)
+    assert bits(net) == before
+
+
+# ---- validation and early stopping ------------------------------------------------------
+
+
+def test_a_split_is_stratified_seeded_and_the_same_again():
+    seen = []
+
+    class Look:
+        def on_epoch_end(self, net, history):
+            seen.append(history.validation_score[-1])
+
+    labels = np.array([0] * 40 + [1] * 15 + [2] * 5)
+    nets = [network(), network()]
+    for net in nets:
+        net.train(X, labels, epochs=2, validation_split=0.2, callbacks=[Look()])
+    assert seen[:2] == seen[2:]
+    assert all(score * 12 == pytest.approx(round(score * 12)) for score in seen)  # 8 + 3 + 1 rows
+    assert bits(nets[0]) == bits(nets[1])
+    parts = network()
+    for _ in range(2):
+        parts.train(X, labels, validation_split=0.2)
+    assert bits(parts) == bits(nets[0])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("targets", [LABELS, Y], ids=["labels", "real"])
+def test_training_on_chosen_rows_is_training_on_those_rows(targets, threads):
+    from cbackprop import _validation
+
+    output = "softmax" if targets.ndim == 1 else "identity"
+    split, alone = network(output=output), network(output=output)
+    target = split._targets(targets, 60)
+    chosen, held_out = _validation.split(0.25, target, split._key)
+    assert sorted([*chosen, *held_out]) == list(range(60))
+    options = {"epochs": 3, "batch_size": 7, "l2": 0.1, "l1": 0.1, "n_threads": threads}
+    h = split.train(X, targets, validation_split=0.25, **options)
+    g = alone.train(
+        X[chosen], targets[chosen], validation_data=(X[held_out], targets[held_out]), **options
+    )
+    assert bits(split) == bits(alone)
+    assert (h.cost, h.score, h.validation_cost) == (g.cost, g.score, g.validation_cost)
+
+
+def test_early_stopping_puts_the_best_weights_back():
+    net = network()
+    stopping = EarlyStopping(patience=3)
+    history = net.train(
+        X, LABELS, epochs=500, learning_rate=2.0, validation_split=0.3, early_stopping=stopping
+    )
+    best = int(np.argmin(history.validation_cost))
+    assert len(history) == best + 1 + 3 < 500
+    twin = network()
+    twin.train(X, LABELS, epochs=best + 1, learning_rate=2.0, validation_split=0.3)
+    assert bits(net) == bits(twin)
+    last = network()
+    last.train(
+        X, LABELS, epochs=500, learning_rate=2.0, validation_split=0.3,
+        early_stopping=EarlyStopping(patience=3, restore_best=False),
+    )  # fmt: skip
+    assert bits(last) != bits(net)
+
+
+def test_early_stopping_on_a_score_rises():
+    history = network().train(
+        X, LABELS, epochs=300, early_stopping=EarlyStopping("score", patience=2, min_delta=1.0)
+    )
+    assert len(history) == 3
+
+
+# ---- callbacks --------------------------------------------------------------------------
+
+
+class Recorder:
+    def __init__(self, stop_after=None):
+        self.epochs, self.stop_after = [], stop_after
+
+    def on_epoch_end(self, net, history):
+        net.predict(X)  # nobody else uses it now
+        self.epochs.append((len(history), net.steps))
+        return len(history) == self.stop_after
+
+
+def test_callbacks_see_every_epoch_and_change_no_bit():
+    plain, seen, recorder = network(), network(), Recorder()
+    plain.train(X, LABELS, epochs=4, batch_size=20)
+    seen.train(X, LABELS, epochs=4, batch_size=20, callbacks=[recorder])
+    assert recorder.epochs == [(1, 3), (2, 6), (3, 9), (4, 12)]
+    assert bits(plain) == bits(seen)
+
+
+def test_a_callback_stops_training():
+    recorder = Recorder(stop_after=2)
+    assert len(network().train(X, LABELS, epochs=9, callbacks=[recorder, Recorder()])) == 2
+
+
+def test_what_a_callback_raises_comes_through():
+    class Broken:
+        def on_epoch_end(self, net, history):
+            if len(history) == 2:
+                raise OSError("disk full")
+
+    net, twin = network(), network()
+    with pytest.raises(OSError, match="disk full"):
+        net.train(X, LABELS, epochs=5, callbacks=[Broken()])
+    net.train(X, LABELS, epochs=3)
+    twin.train(X, LABELS, epochs=5)
+    assert bits(net) == bits(twin)
+
+
+# ---- penalties, decay, clipping ---------------------------------------------------------
+
+
+def step(net, **options):
+    """(w, nabla_w, w afterwards) of one full-batch step at rate 0.1."""
+    g, w, b = net.gradients(X, LABELS), net.weights, net.biases
+    net.train(X, LABELS, batch_size=60, learning_rate=0.1, **options)
+    return g, w, b
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_one_step_of_sgd_with_everything(threads, dtype):
+    net = network(dtype=dtype)
+    g, w, b = step(net, l1=0.6, l2=1.2, weight_decay=0.5, clip_value=0.01, n_threads=threads)
+    for l in range(2):
+        # l2 of sgd is the book's factor, outside the clip
+        slope = np.clip(g.nabla_w[l] + 0.6 / 60 * np.sign(w[l]), -0.01, 0.01)
+        expected = (1 - 0.1 * 0.5) * (1 - 0.1 * 1.2 / 60) * w[l] - 0.1 * slope
+        np.testing.assert_allclose(net.weights[l], expected, rtol=2e-5, atol=1e-6)
+        expected = (1 - 0.1 * 0.5) * b[l] - 0.1 * np.clip(g.nabla_b[l], -0.01, 0.01)
+        np.testing.assert_allclose(net.biases[l], expected, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name != "sgd"])
+def test_penalties_come_before_the_optimiser(name):
+    net, twin = network(), network()
+    g, w, _ = step(net, optimizer=name, l1=0.6, l2=1.2, clip_value=0.01)
+    nabla_w = [
+        np.clip(g.nabla_w[l] + 0.6 / 60 * np.sign(w[l]) + 1.2 / 60 * w[l], -0.01, 0.01)
+        for l in range(2)
+    ]
+    nabla_b = [np.clip(x, -0.01, 0.01) for x in g.nabla_b]
+    twin.apply_gradients((nabla_w, nabla_b), optimizer=name, learning_rate=0.1)
+    for mine, truth in zip(net.weights + net.biases, twin.weights + twin.biases, strict=True):
+        np.testing.assert_allclose(mine, truth, rtol=1e-9, atol=1e-11)
+
+
+def test_weight_decay_is_adamws():
+    nets = [network(), network()]
+    nets[0].train(X, LABELS, epochs=3, optimizer="adam", weight_decay=0.2)
+    nets[1].train(X, LABELS, epochs=3, optimizer=AdamW(weight_decay=0.2))
+    assert bits(nets[0]) == bits(nets[1])
+
+
+def test_no_clip_is_a_wide_clip():
+    nets = [network(), network()]
+    nets[0].train(X, LABELS, epochs=3, batch_size=7, l2=0.3)
+    nets[1].train(X, LABELS, epochs=3, batch_size=7, l2=0.3, clip_value=1e6)
+    assert bits(nets[0]) == bits(nets[1])  # in registers or through the general path
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"l1": -1.0}, ValueError, "l1 = -1.0, expected a finite number >= 0"),
+        ({"weight_decay": -1.0}, ValueError, "weight_decay = -1.0, expected"),
+        ({"clip_value": 0.0}, ValueError, "clip_value = 0.0, expected a finite number > 0"),
+        ({"validation_split": 1.0}, ValueError, "validation_split = 1.0, expected a number below"),
+        ({"validation_split": 0.001}, ValueError, "leaves 0 to validate on"),
+        ({"validation_split": 0.1, "validation_data": (X, LABELS)}, ValueError, "give one of"),
+        ({"early_stopping": True}, ValueError, "give validation_data= or validation_split="),
+        ({"early_stopping": 3, "validation_split": 0.1}, TypeError, "early_stopping = 3, expected"),
+        ({"callbacks": print}, TypeError, "callbacks = <built-in function print>, expected a list"),
+        ({"callbacks": [print]}, TypeError, "has no method on_epoch_end"),
+        ({"learning_rate": "fast"}, TypeError, "learning_rate = 'fast'"),
+        ({"optimizer": "adan"}, ValueError, r"optimizer = 'adan', .*did you mean 'adam'\?"),
+        ({"optimizer": AdamW(), "learning_rate": 0.1}, ValueError, "both give the rate"),
+    ],
+)
+def test_arguments_that_are_refused(options, error, message):
+    net = network()
+    before = bits(net)
+    with pytest.raises(error, match=message):
+        net.train(X, LABELS, **options)
+    assert bits(net) == before
+    assert net.steps == 0
+
+
+def test_names_of_curves():
+    with pytest.raises(ValueError, match=r"monitor = 'val_loss', expected one of: validation_"):
+        EarlyStopping("val_loss")
+    with pytest.raises(ValueError, match="patience = 0"):
+        EarlyStopping(patience=0)
