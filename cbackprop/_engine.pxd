@@ -1,8 +1,8 @@
 from cpython.buffer cimport Py_buffer
 from libc.stdint cimport int32_t, int64_t, uintptr_t
 
-from cbackprop._kernels cimport (Pass, cb_cost_function, cb_index, cb_kernels, cb_layer, cb_program, cb_random,
-                                 cb_rows, cb_team)
+from cbackprop._kernels cimport (Pass, cb_cost_function, cb_index, cb_kernels, cb_layer,
+                                 cb_program, cb_random, cb_rows, cb_team)
 from cbackprop._pace cimport Pace
 
 
@@ -36,7 +36,9 @@ cdef class Workspace:
     cdef int threads, kind
     cdef bint wide          # scores hold n_L numbers a sample
     cdef object spare_room
+    cdef list planes        # of dropout
     cdef char *room(self, cb_index n_bytes) except NULL
+    cdef void drop(self, drops) except *
 
 
 cdef class Engine:

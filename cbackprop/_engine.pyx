@@ -10,15 +10,16 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
 from cbackprop._forward cimport forward
-from cbackprop._kernels cimport (CB_FEW_ROWS, CB_FLOAT32, CB_FLOAT64, CB_FOR_WEIGHTS, CB_PANEL,
-                                 CB_SQUARED_ERROR, CB_UINT8, Pass, cb_barrier, cb_enter_alone,
-                                 cb_enter_shared, cb_float_enter, cb_float_leave, cb_index,
-                                 cb_is_alone, cb_kernels, cb_kernels_choose,
-                                 cb_kernels_in_use, cb_kernels_named, cb_layer,
-                                 cb_leave_alone, cb_leave_shared, cb_needs_z, cb_normal,
-                                 cb_program, cb_random, cb_rows, cb_run, cb_seconds, cb_shuffle, cb_team,
-                                 cb_team_size, cb_uniform, inputs_at_once, is_blocked,
-                                 part, parts_of)
+from cbackprop._kernels cimport (CB_DROPS, CB_FEW_ROWS, CB_FLOAT32, CB_FLOAT64, CB_FOR_DROPOUT,
+                                 CB_FOR_WEIGHTS, CB_PANEL, CB_SQUARED_ERROR, CB_UINT8, Pass,
+                                 cb_barrier, cb_dropout, cb_enter_alone, cb_enter_shared,
+                                 cb_float_enter, cb_float_leave, cb_index, cb_is_alone,
+                                 cb_kernels, cb_kernels_choose, cb_kernels_in_use,
+                                 cb_kernels_named, cb_layer, cb_leave_alone, cb_leave_shared,
+                                 cb_needs_z, cb_normal, cb_philox, cb_program, cb_random,
+                                 cb_rows, cb_run, cb_seconds, cb_shuffle, cb_team,
+                                 cb_team_size, cb_uniform, inputs_at_once, is_blocked, part,
+                                 parts_of)
 from cbackprop._output_error cimport measure
 
 cdef enum:
@@ -95,6 +96,21 @@ def random_uniform(uint64_t key, uint32_t stream, int64_t n):
     out = numpy.empty(n)
     cb_uniform(cb_random(key, CB_FOR_WEIGHTS, stream), <double *>address(out), n)
     return out
+
+
+def dropout_mask(uint64_t key, uint32_t epoch, uint64_t position, uint64_t draws,
+                 uint64_t first_draw, uint32_t drop, int64_t n):
+    """The mask (n,) of one sample and layer as `src/dropout.h` defines it; for the tests."""
+    mask = numpy.empty(parts_of(n, CB_DROPS) * CB_DROPS)
+    cdef uint32_t word[4]
+    cdef int64_t j
+    cdef int i
+    for j in range(parts_of(n, CB_DROPS)):
+        cb_philox(cb_random(key, CB_FOR_DROPOUT, epoch), position * draws + first_draw + j, word)
+        for i in range(CB_DROPS):
+            kept = (word[i // 2] >> 16 * (i % 2) & 0xFFFF) >= drop
+            mask[j * CB_DROPS + i] = kept * 65536 / (65536 - drop)
+    return mask[:n]
 
 
 # ---- memory ---------------------------------------------------------------------------
@@ -240,7 +256,8 @@ cdef class Workspace:
                       base + <cb_index>self.offsets["y"],
                       <double *>(base + <cb_index>self.offsets["costs"]),
                       <double *>(base + <cb_index>self.offsets["scores"]),
-                      <void **>(base + <cb_index>self.offsets["scratch pointers"]))
+                      <void **>(base + <cb_index>self.offsets["scratch pointers"]),
+                      cb_dropout(0, 0, 0, 0))
         for thread in range(threads if kind != INFERENCE else 0):
             self.p.scratch[thread] = base + <cb_index>self.offsets["scratch", thread]
         for l in range(L + 1):
@@ -255,6 +272,24 @@ cdef class Workspace:
                 at.nabla = base + <cb_index>self.offsets.get(("nabla", l), 0)
                 if ("delta_block", l) in self.offsets:
                     at.delta_block = base + <cb_index>self.offsets["delta_block", l]
+
+    cdef void drop(self, drops) except *:
+        # Dropout of layers 0 .. L-1 with these probabilities, in 65536ths.
+        cdef cb_index l, item = self.p.kernels.itemsize, draws = 0, plane
+        cdef cb_layer *at
+        self.planes = []
+        for l, drop in enumerate(drops):
+            at = &self.p.layer[l]
+            at.first_draw = draws
+            if drop:
+                draws += parts_of(at.n_out, CB_DROPS)
+                plane = self.m * at.ld_out * item
+                self.planes.append(new_arena(2 * plane))
+                at.drop, at.dropout = drop, &self.p.dropout
+                at.mask = <void *><uintptr_t>address(self.planes[-1])
+                at.dropped = <char *>at.mask + plane if l else at.a
+                self.p.layer[l + 1].a_in = at.dropped
+        self.p.dropout.draws = draws
 
     cdef char *room(self, cb_index n_bytes) except NULL:
         # Some memory more, for as long as the workspace is the caller's.
@@ -271,6 +306,8 @@ cdef void load(const Pass *p, const cb_rows *x, const cb_rows *y, const int32_t 
     # a^0 and y for samples first .. last - 1 of the mini-batch, gathered by index.
     cdef cb_layer *output = &p.layer[p.L]
     p.kernels.gather(x, index, first, last - first, p.layer[0].a, p.layer[0].ld_out, non_finite)
+    if p.layer[0].dropout != NULL:
+        p.kernels.drop_inputs(&p.layer[0], first, last - first)
     if labels != NULL:
         p.kernels.one_hot(labels, index, first, last - first, p.y, output.ld_out, output.n_out)
     elif y != NULL:

@@ -1,6 +1,6 @@
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from cbackprop._kernels cimport Pass, cb_ahead, cb_index, cb_rows
+from cbackprop._kernels cimport Pass, cb_ahead, cb_dropout, cb_index, cb_rows
 from cbackprop._pace cimport MOST_THREADS
 from cbackprop._updates cimport Descent
 
@@ -33,6 +33,8 @@ cdef struct Job:
     # of threads that own columns, or take chunks in turn; own[0] of owners is p
     const Pass *own[MOST_THREADS]
     cb_index chunk          # samples of a turn
+    cb_dropout *dropouts[MOST_THREADS]
+    cb_dropout *dropout     # of p
     void *a_shared[2]       # of owners: a^1, in turn
     cb_index tail_bytes     # of the weights after layer 1
     cb_index tail_planes    # of the optimiser's state for them

@@ -31,6 +31,8 @@ cdef void begin_epoch(Job *job) noexcept nogil:
         job.cost_sum = 0
         for i in range(score_width(&job.p)):
             job.score_sum[i] = 0
+    job.dropout.epoch = <unsigned>job.epoch
+    job.dropout.position = job.batch * job.batch_size
     memcpy(job.snapshot, job.parameters, job.n_bytes)
     memcpy(job.snapshot + job.n_bytes, job.descent.state, job.descent.planes * job.n_bytes)
     job.kept = job.descent
@@ -59,6 +61,7 @@ cdef void end_batch(Job *job, cb_index m, const Descent *descent) noexcept nogil
     job.descent.steps, job.descent.product = descent.steps, descent.product
     job.batch += 1
     job.steps += 1
+    job.dropout.position = job.batch * job.batch_size
     if job.first_epoch and job.non_finite:
         job.stop = BAD_INPUT
         return

@@ -7,7 +7,14 @@ cdef extern from "kernels.h" nogil:
     enum cb_activation: CB_SOFTMAX
     enum cb_score: CB_ARGMAX, CB_SUBSET, CB_SQUARED_ERROR
     enum cb_source: CB_UINT8, CB_FLOAT32, CB_FLOAT64
-    enum cb_rule: CB_STORE, CB_SUM, CB_SGD, CB_ADAGRAD, CB_ADAM, CB_AMSGRAD, CB_NADAM, CB_SGD_ADJUSTED
+    enum cb_rule: CB_STORE, CB_SUM, CB_SGD, CB_ADAGRAD, CB_ADAM, CB_AMSGRAD, CB_NADAM
+    enum: CB_SGD_ADJUSTED
+
+    enum: CB_DROPS
+    ctypedef struct cb_dropout:
+        uint64_t key
+        uint32_t epoch
+        uint64_t position, draws
 
     ctypedef struct cb_layer:
         cb_index n_in, n_out
@@ -25,6 +32,11 @@ cdef extern from "kernels.h" nogil:
         void *delta
         void *delta_block
         cb_index m
+        const cb_dropout *dropout
+        uint32_t drop
+        cb_index first_draw
+        void *mask
+        void *dropped
 
     ctypedef struct cb_cost_function:
         int code
@@ -83,6 +95,7 @@ cdef extern from "kernels.h" nogil:
                          const cb_update *update, cb_ahead *ahead) noexcept nogil
         void (*apply)(const cb_layer *l, cb_index row, cb_index rows, cb_index col, cb_index cols,
                       const cb_update *update) noexcept nogil
+        void (*drop_inputs)(const cb_layer *l, cb_index row, cb_index rows) noexcept nogil
         int (*all_finite)(const void *x, cb_index n) noexcept nogil
         void (*function)(int which, const void *x, void *y, cb_index n) noexcept nogil
 
@@ -133,10 +146,11 @@ cdef extern from "readers.h" nogil:
     int cb_is_alone(const int *count) noexcept
 
 cdef extern from "rng.h" nogil:
-    enum cb_purpose: CB_FOR_WEIGHTS, CB_FOR_SHUFFLE
+    enum cb_purpose: CB_FOR_WEIGHTS, CB_FOR_SHUFFLE, CB_FOR_DROPOUT
     ctypedef struct cb_random:
         uint64_t key
         uint32_t purpose, stream
+    void cb_philox(cb_random r, uint64_t index, uint32_t *word) noexcept
     void cb_shuffle(cb_random r, int64_t *index, int64_t n) noexcept
     void cb_normal(cb_random r, double *out, int64_t n) noexcept
     void cb_uniform(cb_random r, double *out, int64_t n) noexcept
@@ -154,6 +168,7 @@ cdef struct Pass:
     double *costs           # [m]: C of each sample
     double *scores          # [m], or [m][n_L] where score is CB_SQUARED_ERROR
     void **scratch          # [threads]: a transposed block of w, or blocked inputs of BP4
+    cb_dropout dropout      # what the layers' dropout points to
 
 
 cdef inline cb_index part(cb_index n, cb_index parts, cb_index i) noexcept nogil:

@@ -173,6 +173,8 @@ cdef void by_turns(void *argument, int thread, cb_team *team) noexcept nogil:
                 c += threads
                 first = c * job.chunk
                 k = min(job.chunk, m - first)
+                job.dropouts[thread].epoch = job.dropout.epoch
+                job.dropouts[thread].position = batch * job.batch_size + first
                 load(&p, job.x, job.y, job.labels, job.index + batch * job.batch_size + first,
                      0, k, &job.non_finite)
                 forward(&p, 0, k)

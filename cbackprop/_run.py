@@ -43,6 +43,7 @@ class Call(NamedTuple):
     rows: Any
     target: check.Target
     chosen: Array | None  # the rows to train on, where not all
+    drops: list[int] | None  # of each layer but the last, in 65536ths
     epochs: int
     batch_size: int
     rule: Optimizer
@@ -156,9 +157,9 @@ def _epochs(
         net.classes = call.target.classes
     status, error = _training.train(
         net._engine, call.rows, call.target.core, here, shape, broken, len(eta), call.batch_size,
-        state_for(net, call.rule, float(eta[0, 0])), call.rule, eta, call.chosen, call.l1, call.l2,
-        call.clip, net._key, call.shuffle, call.target.score, call.threads, call.guess, variance,
-        (history, net.history), call.validation is not None,
+        state_for(net, call.rule, float(eta[0, 0])), call.rule, eta, call.chosen, call.drops,
+        call.l1, call.l2, call.clip, net._key, call.shuffle, call.target.score, call.threads,
+        call.guess, variance, (history, net.history), call.validation is not None,
     )  # fmt: skip
     if status == "bad input":
         net.classes = before

@@ -87,10 +87,14 @@ cdef cb_index turn_size(Engine engine, cb_index m) noexcept:
     return size if 4 * size <= m else 0
 
 
-cdef own_turn(Job *job, Engine engine, int score, int thread, State state, char *nabla):
+cdef own_turn(Job *job, Engine engine, int score, int thread, State state, char *nabla, drops):
     # Memory of a chunk; the sums are everybody's.
     cdef Workspace w = Workspace(engine, job.chunk, 1, TRAINING, score)
     cdef cb_index l
+    if drops is not None:
+        w.drop(drops)
+    w.p.dropout.key = job.dropout.key
+    job.dropouts[thread] = &w.p.dropout
     state.lend(&w.p)
     for l in range(1, engine.L + 1):
         w.p.layer[l].nabla = nabla + (<char *>engine.layer[l].w - engine.parameters)
@@ -100,7 +104,7 @@ cdef own_turn(Job *job, Engine engine, int score, int thread, State state, char 
 
 def train(Engine engine not None, Rows x not None, Targets y not None, here, shape,
           Py_ssize_t first, Py_ssize_t epochs, Py_ssize_t batch_size, State state not None, rule,
-          rates, chosen, double l1, double l2, double clip,
+          rates, chosen, drops, double l1, double l2, double clip,
           uint64_t key, bint shuffled, int score, int threads, int guess, variance,
           histories, bint validated):
     """Trains for `epochs` epochs, the first of which may be the rest of a broken one.
@@ -108,8 +112,8 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     here: the position (epoch, batch, steps, cost_sum, score_sums, and the shape of what it
     belongs to), brought up to date; first: the mini-batch to begin with; state: the
     optimiser's; rates: float64 (epochs, 1) or (epochs, mini-batches); chosen: int64, the rows to
-    train on, or None; histories: each gets the whole epochs that were done, with NaN for the
-    validation still to come; variance: of each target, where the score is R^2; guess: the
+    train on, or None; drops: of layers 0 .. L - 1, in 65536ths, or None; histories: each gets
+    the whole epochs that were done, with NaN for the validation still to come; variance: of each target, where the score is R^2; guess: the
     number of threads to try first, of 1 to `threads`, or 0 for just `threads`. Returns
     (status, error); status is "complete", "interrupted", "diverged" or "bad input", the last
     two with parameters and state as they were when the epoch began. No Python code runs
@@ -117,7 +121,12 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     """
     cdef cb_index n = x.n if chosen is None else len(chosen), m = min(n, batch_size), width = 1
     cdef cb_index batches = parts_of(n, m)
-    cdef Workspace w = engine.workspace(m, threads, TRAINING, score)
+    cdef Workspace w
+    if drops is None:
+        w = engine.workspace(m, threads, TRAINING, score)
+    else:
+        w = Workspace(engine, m, threads, TRAINING, score)
+        w.drop(drops)
     if score == CB_SQUARED_ERROR:
         width = engine.sizes[-1]
     sums = here.score_sums.copy()
@@ -128,7 +137,8 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     cdef Job job
     memset(&job, 0, sizeof(Job))
     state.lend(&w.p)
-    job.p = w.p
+    w.p.dropout.key = key
+    job.p, job.dropout = w.p, &w.p.dropout
     job.x, job.y, job.labels = &x.rows, y.rows(), y.labels
     job.index, job.n, job.batch_size = <int64_t *>room, n, m
     if chosen is not None:
@@ -146,7 +156,7 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     job.snapshot, job.pending = room + 8 * n, <void *>pending
     cdef int least = 1 if guess else threads, owners = 0, takers = 0, thread
     # Memory of their own is not worth its while for a handful of mini-batches.
-    if epochs * batches >= 32:
+    if epochs * batches >= 32 and drops is None:
         owners = most_owners(engine, m, threads)
     job.chunk = turn_size(engine, m)
     if job.chunk:
@@ -163,7 +173,7 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     if takers:
         nabla, turns = new_arena(engine.n_bytes), new_arena((engine.L + 1) * TURN * 8)
         job.turn = <int64_t *>address(turns)
-        _keep = [own_turn(&job, engine, score, thread, state, <char *>address(nabla))
+        _keep = [own_turn(&job, engine, score, thread, state, <char *>address(nabla), drops)
                  for thread in range(takers)]
     with nogil:
         job.environment = float_enter()
@@ -194,7 +204,8 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
         if validated:
             history.validation_cost.extend([float("nan")] * job.done)
             history.validation_score.extend([float("nan")] * job.done)
-    engine.put_back(w)
+    if drops is None:
+        engine.put_back(w)
     return STATUS[status], pending[0] if pending else None
 
 

@@ -443,3 +443,21 @@ def callbacks(values: Any) -> None:
     for value in values:
         if not callable(getattr(value, "on_epoch_end", None)):
             raise TypeError(f"callbacks: {value!r} has no method on_epoch_end(net, history)")
+
+
+def dropout(value: Any, n_hidden: int) -> list[int] | None:
+    """Of the input and each hidden layer, in 65536ths; None where nothing is dropped."""
+    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
+        if len(value) != n_hidden + 1:
+            raise ValueError(
+                f"dropout has {len(value)} entries, expected {n_hidden + 1}: the input's, then "
+                "one for each hidden layer; or one number for all hidden layers"
+            )
+        parts = [real(f"dropout[{i}]", p, 0) for i, p in enumerate(value)]
+    else:
+        parts = [0.0] + [real("dropout", value, 0)] * n_hidden
+    for p in parts:
+        if p >= 1:
+            raise ValueError(f"dropout = {value!r}, expected probabilities below 1")
+    drops = [min(65535, round(65536 * p)) for p in parts]
+    return drops if any(drops) else None

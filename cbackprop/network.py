@@ -287,6 +287,7 @@ class Network:
         l1: float = 0.0,
         l2: float = 0.0,
         weight_decay: float | None = None,
+        dropout: float | Sequence[float] = 0.0,
         clip_value: float | None = None,
         validation_data: tuple[Any, Any] | None = None,
         validation_split: float = 0.0,
@@ -324,6 +325,11 @@ class Network:
         weight_decay : float, optional
             Decoupled: weights and biases are multiplied by 1 - eta weight_decay at each step.
             Default: the optimiser's own, 0.01 for adamw, else 0.
+        dropout : float, or a sequence of the input's and each hidden layer's
+            The probability with which a neuron is left out of a sample's training, 0 <= p < 1,
+            to the nearest 1/65536; the others grow by 1 / (1 - p), so that predictions need
+            nothing (Srivastava et al. 2014). One number is for the hidden layers. Cost and
+            score are of the network as it was trained, with neurons left out.
         clip_value : float, optional
             Every element of the gradient (penalties included) is kept within -clip_value ..
             clip_value.
@@ -368,6 +374,7 @@ class Network:
         if weight_decay is not None:
             rule = optimizers.with_weight_decay(rule, weight_decay)
         l1, l2 = check.real("l1", l1, 0), check.real("l2", l2, 0)
+        drops = check.dropout(dropout, len(self.sizes) - 2)
         clip = math.inf
         if clip_value is not None:
             clip = check.real("clip_value", clip_value, 0, open_end=True)
@@ -401,8 +408,8 @@ class Network:
         else:
             threads, guess = self._threads(n_threads, min(n, batch_size), 6), 0
         call = _run.Call(
-            array, rows, target, chosen, epochs, min(batch_size, n), rule, rate, l1, l2, clip,
-            bool(shuffle), validation_data, Progress(epochs) if progress else None, stopping,
+            array, rows, target, chosen, drops, epochs, min(batch_size, n), rule, rate, l1, l2,
+            clip, bool(shuffle), validation_data, Progress(epochs) if progress else None, stopping,
             callbacks, threads, guess,
         )  # fmt: skip
         return _run.run(self, call)

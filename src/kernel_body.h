@@ -10,6 +10,7 @@
 #include "activations.h"
 #include "costs.h"
 #include "updates.h"
+#include "dropout.h"
 
 static void set_not_finite(int *flag, vec bad)
 {
@@ -149,6 +150,8 @@ static void complete_rows(const cb_layer *l, cb_index row, cb_index rows)
         if (l->activation == CB_SOFTMAX)
             softmax_row((const real *)l->z + s * l->ld_out, a, l->n_out);
         a[l->n_out] = 1;
+        if (l->dropout)
+            drop_row(l, s, a, (real *)l->dropped + s * l->ld_out);
     }
 }
 
@@ -237,6 +240,8 @@ static void propagate(const cb_layer *l, const cb_layer *next, const void *scrat
         rows_tiles[two][rows - 1](K, delta_next, next->ld_out, b0, b1, NULL, NULL,
                                   delta + v * LANES, l->ld_out);
     }
+    if (l->dropout)
+        drop_errors(l, at, rows, vectors);
     derivative_tile(l, at, rows, vectors);
 }
 
@@ -407,6 +412,7 @@ const cb_kernels KERNEL_TABLE = {
     .block_inputs = block_inputs,
     .gradient = gradient,
     .apply = apply,
+    .drop_inputs = drop_inputs,
     .all_finite = all_finite,
     .function = function,
 };

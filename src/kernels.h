@@ -38,6 +38,17 @@ enum cb_rule {
     CB_SGD_ADJUSTED /* CB_SGD where adjusts or bias_decay is in use */
 };
 
+/* Which neurons are dropped is a function of the key, the epoch, the sample's position in the
+ * epoch and the neuron: not of threads, mini-batches or kernel tables. */
+typedef struct cb_dropout {
+    uint64_t key;
+    uint32_t epoch;
+    uint64_t position;  /* in the epoch, of the sample in row 0 */
+    uint64_t draws;     /* a sample's, of CB_DROPS neurons each */
+} cb_dropout;
+
+#define CB_DROPS 8      /* neurons decided by one draw, 16 bits each */
+
 /* Layer l as one team of threads sees it. All matrices are row-major; rows of
  * activations and errors are samples, padded to ld elements. Lanes of w, z and delta
  * beyond n_out are padding: those of w and delta are always 0, no sum reads any. */
@@ -55,6 +66,11 @@ typedef struct cb_layer {
     void *z, *a, *delta; /* [m][ld_out]; z == a where nobody asks for z^l */
     void *delta_block;  /* delta again, [ceil(n_out/tile_cols)][m][tile_cols], or NULL */
     cb_index m;         /* samples that the planes have room for */
+    const cb_dropout *dropout; /* or NULL: no neuron of this layer is dropped */
+    uint32_t drop;      /* with what probability, in 65536ths */
+    cb_index first_draw; /* of a sample's, this layer's first */
+    void *mask;         /* [m][ld_out]: 0, or 1 / (1 - probability) */
+    void *dropped;      /* mask a: a_in of the next layer; a itself in layer 0 */
 } cb_layer;
 
 /* Whether sigma' is written in terms of z: these layers keep it in training. */
@@ -126,7 +142,7 @@ typedef struct cb_kernels {
                            cb_index cols);
 
     /* For whole rows, after every column of z is there: the activations that are not
-     * element-wise; and a[s][n_out] = 1 for the next layer's bias. */
+     * element-wise; dropout; and a[s][n_out] = 1 for the next layer's bias. */
     void (*complete_rows)(const cb_layer *l, cb_index row, cb_index rows);
 
     /* values[s] = C(a, y) of sample s, in float64, summed over outputs in a fixed order.
@@ -154,8 +170,8 @@ typedef struct cb_kernels {
      * panels [ceil(cols/16)][n_out][16]. */
     void (*transpose)(const cb_layer *l, cb_index col, cb_index cols, void *scratch);
 
-    /* delta^l[row:, col:] = (w^{l+1})^T delta^{l+1}, times sigma'(z^l) where sigma is
-     * element-wise. scratch: what transpose() made of layer next at col. */
+    /* delta^l[row:, col:] = (w^{l+1})^T delta^{l+1}, times the mask of dropout, times sigma'(z^l)
+     * where sigma is element-wise. scratch: what transpose() made of layer next at col. */
     void (*propagate)(const cb_layer *l, const cb_layer *next, const void *scratch, cb_index row,
                       cb_index rows, cb_index col, cb_index cols);
 
@@ -180,6 +196,9 @@ typedef struct cb_kernels {
     /* The rule for sums that nabla holds, in the same region. */
     void (*apply)(const cb_layer *l, cb_index row, cb_index rows, cb_index col, cb_index cols,
                   const cb_update *update);
+
+    /* a = mask a in rows of layer 0. */
+    void (*drop_inputs)(const cb_layer *l, cb_index row, cb_index rows);
 
     /* 1 where all n elements are finite. */
     int (*all_finite)(const void *x, cb_index n);

@@ -8,8 +8,8 @@
 
 #include <stdint.h>
 
-/* Streams of one network: weights of layer l, the shuffle of epoch e. */
-enum cb_purpose { CB_FOR_WEIGHTS = 1, CB_FOR_SHUFFLE = 2 };
+/* Streams of one network: weights of layer l, the shuffle and the dropout of epoch e. */
+enum cb_purpose { CB_FOR_WEIGHTS = 1, CB_FOR_SHUFFLE = 2, CB_FOR_DROPOUT = 3 };
 
 typedef struct cb_random {
     uint64_t key;

@@ -1,9 +1,11 @@
 """What surrounds the mini-batches: validation, early stopping, schedules, callbacks, penalties."""
 
+import pickle
+
 import numpy as np
 import pytest
 
-from cbackprop import EarlyStopping, Network, load, schedules
+from cbackprop import EarlyStopping, Network, _engine, load, reference, schedules
 from cbackprop.optimizers import OPTIMIZERS, AdamW
 from cbackprop.schedules import per_step
 
@@ -265,9 +267,120 @@ def test_no_clip_is_a_wide_clip():
     assert bits(nets[0]) == bits(nets[1])  # in registers or through the general path
 
 
+# ---- dropout ----------------------------------------------------------------------------
+
+
+def masks_of(net, drops, epoch, positions):
+    """What `src/dropout.h` says is dropped: (samples, n_l) of each layer but the last."""
+    counts = [-(-n // 8) if drop else 0 for n, drop in zip(net.sizes, drops, strict=False)]
+    masks = []
+    for l, drop in enumerate(drops):
+        rows = [
+            _engine.dropout_mask(
+                net._key, epoch, s, sum(counts), sum(counts[:l]), drop, net.sizes[l]
+            )
+            for s in positions
+        ]
+        masks.append(np.array(rows) if drop else np.ones((len(positions), net.sizes[l])))
+    return masks
+
+
+def dropped_step(net, x, y, masks, eta):
+    """One step of SGD in plain NumPy, with these masks."""
+    w, b, sigmas = net.weights, net.biases, net.activations
+    a, z = [x * masks[0]], []
+    for l, sigma in enumerate(sigmas):
+        z.append(a[-1] @ w[l].T + b[l])
+        out = sigma.function(z[-1])
+        a.append(out * masks[l + 1] if l + 1 < len(masks) else out)
+    cost = reference.cost_of(sigmas[-1], net.cost, z[-1], a[-1], y).mean()
+    delta = reference.output_error(sigmas[-1], net.cost, z[-1], a[-1], y)
+    for l in range(len(w) - 1, -1, -1):
+        slopes = delta.T @ a[l] / len(x), delta.mean(axis=0)
+        if l > 0:
+            out = sigmas[l - 1].function(z[l - 1])
+            delta = reference.through(sigmas[l - 1], z[l - 1], out, delta @ w[l] * masks[l])
+        w[l], b[l] = w[l] - eta * slopes[0], b[l] - eta * slopes[1]
+    return w, b, cost
+
+
+@pytest.mark.parametrize("sigma", ["tanh", "relu", "gelu", "softmax"])
+@pytest.mark.parametrize("dropout", [0.5, [0.25, 0.5, 0.0], [0.5, 0.0, 0.75]])
+def test_dropout_against_numpy(sigma, dropout, table):
+    net = Network(
+        [5, 19, 40, 3], activation=sigma, output="softmax", dtype="float64", rng=3
+    )  # fmt: skip
+    x, y = RNG.normal(size=(26, 5)), np.eye(3)[np.arange(26) % 3]
+    parts = [0.0, dropout, dropout] if isinstance(dropout, float) else dropout
+    drops = [round(65536 * p) for p in parts]
+    expected = pickle.loads(pickle.dumps(net))
+    for epoch in range(2):
+        costs = []
+        for first in (0, 13):
+            rows = slice(first, first + 13)
+            masks = masks_of(net, drops, epoch, range(first, first + 13))
+            w, b, cost = dropped_step(expected, x[rows], y[rows], masks, 0.3)
+            expected.weights, expected.biases = w, b
+            costs.append(cost)
+        history = net.train(x, y, batch_size=13, shuffle=False, dropout=dropout, learning_rate=0.3)
+        assert history.cost[0] == pytest.approx(np.mean(costs), rel=1e-9)
+    for mine, truth in zip(
+        net.weights + net.biases, expected.weights + expected.biases, strict=True
+    ):
+        np.testing.assert_allclose(mine, truth, rtol=1e-9, atol=1e-12)
+
+
+def test_masks_are_random_enough():
+    net = network()
+    drops = [0, round(0.3 * 65536)]
+    mask = np.concatenate([masks_of(net, drops, e, range(2000))[1] for e in range(3)])
+    assert (mask == 0).mean() == pytest.approx(0.3, abs=0.01)
+    assert set(np.unique(mask)) == {0.0, 65536 / (65536 - drops[1])}
+    correlation = np.corrcoef(mask.T) - np.eye(8)
+    assert np.abs(correlation).max() < 0.05
+    assert abs(np.corrcoef(mask[1:, 0], mask[:-1, 0])[0, 1]) < 0.05
+
+
+@pytest.mark.parametrize("batch", [7, 4000])
+def test_dropout_has_the_same_bits_for_all_threads_tables_and_parts(batch, dtype, tmp_path):
+    n = 5000 if batch > 1000 else 60
+    data, labels = np.random.default_rng(0).normal(size=(n, 4)), np.arange(n) % 3
+    options = {"batch_size": batch, "dropout": [0.1, 0.5], "optimizer": "adam"}
+    found = set()
+    before = _engine.kernels_in_use()
+    try:
+        for name in _engine.kernel_names():
+            _engine.choose_kernels(name)
+            for threads in (20, 1, 2, 3, None):
+                net = Network([4, 40, 3], output="softmax", rng=5, dtype=dtype)
+                net.train(data, labels, epochs=3, n_threads=threads, **options)
+                net.save(tmp_path / "net")
+                net = load(tmp_path / "net")
+                net.train(data, labels, epochs=2, n_threads=threads, **options)
+                found.add(tuple(bits(net)))
+    finally:
+        _engine.choose_kernels(before)
+    whole = Network([4, 40, 3], output="softmax", rng=5, dtype=dtype)
+    whole.train(data, labels, epochs=5, **options)
+    assert found == {tuple(bits(whole))}
+
+
+def test_no_dropout_is_no_dropout():
+    nets = [network(), network(), network()]
+    for net, dropout in zip(nets, (0.0, [0, 0], 0.5), strict=True):
+        net.train(X, LABELS, epochs=2, dropout=dropout)
+        net.train(X, LABELS, epochs=2)
+    assert bits(nets[0]) == bits(nets[1]) != bits(nets[2])
+    assert nets[2].predict(X).tobytes() == nets[2].predict(X).tobytes()
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
+        ({"dropout": 1.0}, ValueError, "dropout = 1.0, expected probabilities below 1"),
+        ({"dropout": [0.5]}, ValueError, "dropout has 1 entries, expected 2: the input's"),
+        ({"dropout": [0.5, -0.1]}, ValueError, r"dropout\[1\] = -0.1, expected a finite number"),
+        ({"dropout": "half"}, TypeError, "dropout = 'half', expected"),
         ({"l1": -1.0}, ValueError, "l1 = -1.0, expected a finite number >= 0"),
         ({"weight_decay": -1.0}, ValueError, "weight_decay = -1.0, expected"),
         ({"clip_value": 0.0}, ValueError, "clip_value = 0.0, expected a finite number > 0"),
