@@ -8,7 +8,7 @@ from cbackprop._engine import Engine, Rows, Targets
 Array = NDArray[Any]
 
 def derive(
-    engine: Engine, x: Rows, y: Targets, given: bool, threads: int
+    engine: Engine, x: Rows, y: Targets, given: bool, weights: Any, threads: int
 ) -> tuple[
     float, list[Array], list[Array], Sequence[Array], Sequence[Array], Sequence[Array], bool
 ]: ...

@@ -2,6 +2,7 @@
 """The four equations for all rows as one mini-batch, nothing updated: `Network.gradients`,
 and `pullback`, where dC/da of the output layer is the caller's."""
 from collections.abc import Sequence
+from math import fsum
 
 from numpy import empty
 
@@ -31,6 +32,8 @@ cdef struct Derivation:
     const int32_t *labels
     cb_index m
     bint given
+    const double *weights
+    double mass
     int non_finite
 
 
@@ -38,7 +41,8 @@ cdef void derive_program(void *argument, int thread, cb_team *team) noexcept nog
     cdef Derivation *d = <Derivation *>argument
     cdef int threads = team_size(team)
     cdef cb_index first = part(d.m, threads, thread), last = part(d.m, threads, thread + 1)
-    cdef cb_update update = cb_update(CB_STORE, 0, 0, d.m)
+    cdef cb_update update = cb_update(CB_STORE, 0, 0, d.mass)
+    cdef const cb_layer *output = &d.p.layer[d.p.L]
     load(d.p, d.x, d.y, d.labels, NULL, first, last, &d.non_finite)
     forward(d.p, first, last)
     if d.given:
@@ -46,27 +50,36 @@ cdef void derive_program(void *argument, int thread, cb_team *team) noexcept nog
     else:
         measure(d.p, first, last)
         output_error(d.p, first, last)
+    if d.weights != NULL:
+        d.p.kernels.weigh(output, d.weights, NULL, first, last - first)
     propagate_error(d.p, thread, first, last)
     barrier(team)
     gradients(d.p, d.m, thread, threads, &update, NULL)
 
 
-def derive(Engine engine not None, Rows x not None, Targets y not None, bint given, int threads):
-    """BP1 to BP4 for x (m, n_0) and targets y, or y = dC/da of each sample where given.
+def derive(Engine engine not None, Rows x not None, Targets y not None, bint given, weights,
+           int threads):
+    """BP1 to BP4 for x (m, n_0) and targets y, or y = dC/da of each sample where given; weights:
+    float64 (m,) of the samples, or None.
     Returns the mean cost (0 where given), then sequences with one entry a layer: nabla_w,
     nabla_b, z, a (and the input), delta; and whether x was not finite."""
     cdef Workspace w = engine.workspace(x.n, threads, EVERYTHING, 0)
-    cdef Derivation d = Derivation(&w.p, &x.rows, y.rows(), y.labels, x.n, given, 0)
+    cdef Derivation d = Derivation(&w.p, &x.rows, y.rows(), y.labels, x.n, given, NULL, x.n, 0)
     cdef unsigned saved
     cdef cb_index i, l
     cdef double cost = 0
     cdef const cb_layer *at
+    if weights is not None:
+        d.weights, d.mass = <const double *>address(weights), fsum(weights)
     with nogil:
         saved = float_enter()
         run(derive_program, &d, threads)
         float_leave(saved)
     for i in range(0 if given else d.m):
-        cost += w.p.costs[i]
+        if d.weights == NULL:
+            cost += w.p.costs[i]
+        elif d.weights[i] != 0:
+            cost += d.weights[i] * w.p.costs[i]
     nabla_w, nabla_b = [], []
     for l in range(1, engine.L + 1):
         at = &w.p.layer[l]
@@ -76,7 +89,7 @@ def derive(Engine engine not None, Rows x not None, Targets y not None, bint giv
             at.nabla, at.n_in, at.n_out, <void *>address(nabla_w[-1]),
             <void *>address(nabla_b[-1]))
     loan = Loan(engine, w, d.m)
-    return (cost / d.m, nabla_w, nabla_b, Planes(loan, Z), Planes(loan, A), Planes(loan, DELTA),
+    return (cost / d.mass, nabla_w, nabla_b, Planes(loan, Z), Planes(loan, A), Planes(loan, DELTA),
             bool(d.non_finite))
 
 

@@ -25,6 +25,8 @@ cdef struct Job:
     const int32_t *labels
     int64_t *index          # [n]: the permutation of this epoch
     const int64_t *chosen   # [n]: the rows to train on, or NULL: all
+    const double *weights   # of the samples, by row; or NULL: 1
+    double total            # their sum over the epoch, or n
     cb_index n, batch_size
     const double *etas      # learning rates: of an epoch, or of each of its mini-batches
     cb_index etas_per_epoch
@@ -73,7 +75,10 @@ cdef inline double rate_of(const Job *job, cb_index batch) noexcept nogil:
     return job.etas[job.done * job.etas_per_epoch + min(batch, job.etas_per_epoch - one)]
 
 
-cdef void sum_costs(Job *job, const Pass *p, cb_index m) noexcept nogil
+cdef void sum_costs(Job *job, const Pass *p, const int64_t *index, cb_index m) noexcept nogil
+cdef double mass_of(const Job *job, cb_index batch, cb_index m) noexcept nogil
+cdef void weigh(const Job *job, const Pass *p, cb_index at, cb_index first,
+                cb_index last) noexcept nogil
 cdef void end_batch(Job *job, cb_index m, const Descent *descent) noexcept nogil
 cdef void end_epoch(Job *job) noexcept nogil
 cdef void roll_back(Job *job) noexcept nogil

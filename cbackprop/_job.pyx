@@ -2,6 +2,7 @@
 """Where a training stands, mini-batch by mini-batch and epoch by epoch: sums, the look for
 Ctrl-C, the check of an epoch's end and the way back."""
 from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from cbackprop._engine cimport float_enter, float_leave, seconds, shuffle
@@ -47,13 +48,36 @@ cdef void roll_back(Job *job) noexcept nogil:
     job.descent = job.kept
 
 
-cdef void sum_costs(Job *job, const Pass *p, cb_index m) noexcept nogil:
-    # In the order of the samples.
-    cdef cb_index i, j, width = score_width(p)
+cdef double mass_of(const Job *job, cb_index batch, cb_index m) noexcept nogil:
+    # The number of samples of the mini-batch, or the sum of their weights, in order.
+    cdef cb_index i
+    cdef double mass = 0
+    if job.weights == NULL:
+        return m
     for i in range(m):
-        job.cost_sum += p.costs[i]
+        mass += job.weights[job.index[batch * job.batch_size + i]]
+    return mass
+
+
+cdef void weigh(const Job *job, const Pass *p, cb_index at, cb_index first,
+                cb_index last) noexcept nogil:
+    # delta^L of samples first .. last - 1 of p, whose sample 0 is number `at` of the epoch.
+    if job.weights != NULL:
+        p.kernels.weigh(&p.layer[p.L], job.weights, job.index + at, first, last - first)
+
+
+cdef void sum_costs(Job *job, const Pass *p, const int64_t *index, cb_index m) noexcept nogil:
+    # In the order of the samples, whose rows index names.
+    cdef cb_index i, j, width = score_width(p)
+    cdef double weight = 1
+    for i in range(m):
+        if job.weights != NULL:
+            weight = job.weights[index[i]]
+            if weight == 0:
+                continue
+        job.cost_sum += weight * p.costs[i]
         for j in range(width):
-            job.score_sum[j] += p.scores[i * width + j]
+            job.score_sum[j] += weight * p.scores[i * width + j]
 
 
 cdef void end_batch(Job *job, cb_index m, const Descent *descent) noexcept nogil:
@@ -96,9 +120,9 @@ cdef void end_epoch(Job *job) noexcept nogil:
                                             job.descent.planes * job.n_bytes // item)):
         job.ended = DIVERGED
         return
-    job.costs[job.done] = job.cost_sum / job.n
+    job.costs[job.done] = job.cost_sum / job.total
     for i in range(width):
-        job.scores[job.done * width + i] = job.score_sum[i] / job.n
+        job.scores[job.done * width + i] = job.score_sum[i] / job.total
     job.seconds[job.done] = seconds() - job.epoch_began
     job.done += 1
     job.epoch += 1

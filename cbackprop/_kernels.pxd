@@ -80,6 +80,8 @@ cdef extern from "kernels.h" nogil:
         void (*through_activation)(const cb_layer *l, cb_index row, cb_index rows) noexcept nogil
         void (*stable_error)(const cb_layer *l, const void *y, cb_index row,
                              cb_index rows) noexcept nogil
+        void (*weigh)(const cb_layer *l, const double *weights, const int64_t *index,
+                      cb_index row, cb_index rows) noexcept nogil
         void (*score)(int kind, const cb_layer *l, const void *y, cb_index row,
                       cb_index rows, double *values) noexcept nogil
         void (*transpose)(const cb_layer *l, cb_index col, cb_index cols,

@@ -9,7 +9,8 @@ from cbackprop._error_propagation cimport (propagate_columns, propagate_error,
                                            propagate_error_to)
 from cbackprop._forward cimport forward, forward_columns, forward_from
 from cbackprop._gradients cimport gradient_columns, gradients
-from cbackprop._job cimport TURN, Job, begin_epoch, end_batch, end_epoch, rate_of, sum_costs
+from cbackprop._job cimport (TURN, Job, begin_epoch, end_batch, end_epoch, mass_of, rate_of,
+                             sum_costs, weigh)
 from cbackprop._kernels cimport (CB_PANEL, CB_SUM, Pass, cb_ahead, cb_end_turn, cb_index,
                                  cb_team, cb_update, cb_wait_for_turn, part, parts_of)
 from cbackprop._output_error cimport measure, output_error
@@ -32,6 +33,7 @@ cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
     cdef int threads = team_size(team)
     cdef cb_index batch = job.batch, batches = parts_of(job.n, job.batch_size), m, first, last
     cdef Descent descent = job.descent
+    cdef double mass
     cdef cb_update update
     cdef cb_ahead ahead
     while True:
@@ -46,14 +48,17 @@ cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
             forward(p, first, last)
             measure(p, first, last)
             output_error(p, first, last)
+            weigh(job, p, batch * job.batch_size, first, last)
             propagate_error(p, thread, first, last)
             barrier(team)
             descent.eta = rate_of(job, batch)
-            next_step(&descent, m, &update)
             look_ahead(job, batch + 1, thread, threads, &ahead)
-            gradients(p, m, thread, threads, &update, &ahead)
+            mass = mass_of(job, batch, m)
+            if mass > 0:        # else the mini-batch is as if it were not there
+                next_step(&descent, mass, &update)
+                gradients(p, m, thread, threads, &update, &ahead)
             if thread == 0:
-                sum_costs(job, p, m)
+                sum_costs(job, p, job.index + batch * job.batch_size, m)
                 end_batch(job, m, &descent)
             barrier(team)
             if job.stop:
@@ -79,6 +84,7 @@ cdef void by_columns(void *argument, int thread, cb_team *team) noexcept nogil:
     cdef cb_index begin = part(panels, threads, thread) * CB_PANEL
     cdef cb_index end = min(p.layer[1].n_out, part(panels, threads, thread + 1) * CB_PANEL)
     cdef Descent descent = job.descent
+    cdef double mass
     cdef cb_update update
     cdef cb_ahead ahead
     cdef void *a[2]
@@ -113,17 +119,20 @@ cdef void by_columns(void *argument, int thread, cb_team *team) noexcept nogil:
             if thread == 0:
                 measure(p, 0, m)
             output_error(p, 0, m)
+            weigh(job, p, batch * job.batch_size, 0, m)
             propagate_error_to(p, 2, 0, 0, m)
             propagate_columns(p, 1, 0, 0, m, begin, end)
             descent.eta = rate_of(job, batch)
-            next_step(&descent, m, &update)
             look_ahead(job, batch + 1, 0, 1, &ahead)
-            gradient_columns(p, 1, m, begin, end, &update, &ahead)
-            for l in range(2, p.L + 1):
-                gradient_columns(p, l, m, 0, p.layer[l].n_out, &update, &ahead)
+            mass = mass_of(job, batch, m)
+            if mass > 0:
+                next_step(&descent, mass, &update)
+                gradient_columns(p, 1, m, begin, end, &update, &ahead)
+                for l in range(2, p.L + 1):
+                    gradient_columns(p, l, m, 0, p.layer[l].n_out, &update, &ahead)
             turn = 1 - turn
             if thread == 0:
-                sum_costs(job, p, m)
+                sum_costs(job, p, job.index + batch * job.batch_size, m)
                 end_batch(job, m, &descent)
                 job.stops[turn] = job.stop
             batch += 1
@@ -154,6 +163,7 @@ cdef void by_turns(void *argument, int thread, cb_team *team) noexcept nogil:
     cdef cb_index m, l, c, chunks, first, k
     cdef int64_t before = 0     # chunks of earlier mini-batches
     cdef Descent descent = job.descent
+    cdef double mass
     cdef cb_update update, sums
     while True:
         if thread == 0:
@@ -167,7 +177,9 @@ cdef void by_turns(void *argument, int thread, cb_team *team) noexcept nogil:
             m = min(job.batch_size, job.n - batch * job.batch_size)
             chunks = parts_of(m, job.chunk)
             descent.eta = rate_of(job, batch)
-            next_step(&descent, m, &update)
+            mass = mass_of(job, batch, m)
+            if mass > 0:
+                next_step(&descent, mass, &update)
             c = thread - threads
             while c + threads < chunks:
                 c += threads
@@ -180,6 +192,7 @@ cdef void by_turns(void *argument, int thread, cb_team *team) noexcept nogil:
                 forward(&p, 0, k)
                 measure(&p, 0, k)
                 output_error(&p, 0, k)
+                weigh(job, &p, batch * job.batch_size + first, 0, k)
                 propagate_error(&p, 0, 0, k)
                 sums = update
                 sums.goes_on = c > 0
@@ -187,10 +200,11 @@ cdef void by_turns(void *argument, int thread, cb_team *team) noexcept nogil:
                     sums.rule = CB_SUM
                 for l in range(p.L, -1, -1):
                     cb_wait_for_turn(&job.turn[l * TURN], before + c)
-                    if l > 0:
+                    if l > 0 and mass > 0:
                         gradient_columns(&p, l, k, 0, p.layer[l].n_out, &sums, NULL)
-                    else:
-                        sum_costs(job, &p, k)
+                    elif l == 0:
+                        sum_costs(job, &p,
+                                  job.index + batch * job.batch_size + first, k)
                     cb_end_turn(&job.turn[l * TURN], before + c + 1)
             before += chunks
             barrier(team)

@@ -43,6 +43,7 @@ class Call(NamedTuple):
     rows: Any
     target: check.Target
     chosen: Array | None  # the rows to train on, where not all
+    weights: Array | None  # of all rows
     drops: list[int] | None  # of each layer but the last, in 65536ths
     epochs: int
     batch_size: int
@@ -109,7 +110,7 @@ def rates(call: Call, net: Network, epochs: int, broken: int) -> Array | None:
 
 def run(net: Network, call: Call) -> History:
     """Whole epochs in one call of the core where nobody asked for something between."""
-    name, variance = score_terms(call.target, call.chosen)
+    name, variance = score_terms(call.target, call.chosen, call.weights)
     history = History(name)
     shape = (call.n, call.batch_size, int(call.shuffle), call.target.score)
     best: list[Array] = []
@@ -157,9 +158,10 @@ def _epochs(
         net.classes = call.target.classes
     status, error = _training.train(
         net._engine, call.rows, call.target.core, here, shape, broken, len(eta), call.batch_size,
-        state_for(net, call.rule, float(eta[0, 0])), call.rule, eta, call.chosen, call.drops,
-        call.l1, call.l2, call.clip, net._key, call.shuffle, call.target.score, call.threads,
-        call.guess, variance, (history, net.history), call.validation is not None,
+        state_for(net, call.rule, float(eta[0, 0])), call.rule, eta, call.chosen,
+        call.weights, call.drops, call.l1, call.l2, call.clip, net._key, call.shuffle,
+        call.target.score, call.threads, call.guess, variance, (history, net.history),
+        call.validation is not None,
     )  # fmt: skip
     if status == "bad input":
         net.classes = before
@@ -182,9 +184,16 @@ def _epochs(
             curves.validation_score[-1] = result[history.score_name]
 
 
-def score_terms(target: check.Target, chosen: Array | None = None) -> tuple[str, Array | None]:
+def score_terms(
+    target: check.Target, chosen: Array | None = None, weights: Array | None = None
+) -> tuple[str, Array | None]:
     """The score's name and, for R^2, the variance of each target over the chosen rows."""
     if target.score != check.SQUARED_ERROR:
         return "accuracy", None
-    core = target.core if chosen is None else _engine.Targets(target.array[chosen])
-    return "r2", _gate.variance(core)
+    rows = target.array if chosen is None else target.array[chosen]
+    if weights is not None:
+        share = (weights if chosen is None else weights[chosen])[:, None]
+        share = share / share.sum()
+        away = rows - (share * rows).sum(axis=0)
+        return "r2", np.ascontiguousarray((share * away * away).sum(axis=0), np.float64)
+    return "r2", _gate.variance(target.core if chosen is None else _engine.Targets(rows))

@@ -22,6 +22,7 @@ def train(
     rule: Optimizer,
     rates: NDArray[np.float64],
     chosen: NDArray[np.int64] | None,
+    weights: NDArray[np.float64] | None,
     drops: Sequence[int] | None,
     l1: float,
     l2: float,

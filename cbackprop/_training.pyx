@@ -1,5 +1,7 @@
 # cython: language_level=3, cdivision=True, freethreading_compatible=True
 """One call of training: its memory, its threads, and what becomes of it."""
+from math import fsum
+
 import numpy
 
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
@@ -104,19 +106,20 @@ cdef own_turn(Job *job, Engine engine, int score, int thread, State state, char 
 
 def train(Engine engine not None, Rows x not None, Targets y not None, here, shape,
           Py_ssize_t first, Py_ssize_t epochs, Py_ssize_t batch_size, State state not None, rule,
-          rates, chosen, drops, double l1, double l2, double clip,
+          rates, chosen, weights, drops, double l1, double l2, double clip,
           uint64_t key, bint shuffled, int score, int threads, int guess, variance,
           histories, bint validated):
     """Trains for `epochs` epochs, the first of which may be the rest of a broken one.
 
     here: the position (epoch, batch, steps, cost_sum, score_sums, and the shape of what it
     belongs to), brought up to date; first: the mini-batch to begin with; state: the
-    optimiser's; rates: float64 (epochs, 1) or (epochs, mini-batches); chosen: int64, the rows to
-    train on, or None; drops: of layers 0 .. L - 1, in 65536ths, or None; histories: each gets
-    the whole epochs that were done, with NaN for the validation still to come; variance: of each target, where the score is R^2; guess: the
-    number of threads to try first, of 1 to `threads`, or 0 for just `threads`. Returns
-    (status, error); status is "complete", "interrupted", "diverged" or "bad input", the last
-    two with parameters and state as they were when the epoch began. No Python code runs
+    optimiser's; rates: float64 (epochs, 1) or (epochs, mini-batches); chosen: int64, the rows
+    to train on, or None; weights: float64 (n,) of all rows, or None; drops: of layers
+    0 .. L - 1, in 65536ths, or None; histories: each gets the whole epochs that were done, with
+    NaN for the validation still to come; variance: of each target, where the score is R^2;
+    guess: the number of threads to try first, of 1 to `threads`, or 0 for just `threads`.
+    Returns (status, error); status is "complete", "interrupted", "diverged" or "bad input", the
+    last two with parameters and state as they were when the epoch began. No Python code runs
     between the last mini-batch and the end of this book-keeping, so no signal comes between.
     """
     cdef cb_index n = x.n if chosen is None else len(chosen), m = min(n, batch_size), width = 1
@@ -143,6 +146,10 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     job.index, job.n, job.batch_size = <int64_t *>room, n, m
     if chosen is not None:
         job.chosen = <const int64_t *>address(chosen)
+    job.total = n
+    if weights is not None:
+        job.weights = <const double *>address(weights)
+        job.total = fsum(weights if chosen is None else weights[chosen])
     job.etas, job.etas_per_epoch = <const double *>address(rates), rates.shape[1]
     job.descent = descent_of(state, rule, 0)
     job.descent.l1, job.descent.l2, job.descent.clip = l1 / n, l2 / n, clip

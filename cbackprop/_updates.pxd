@@ -52,14 +52,14 @@ cdef inline double power(double x, int64_t n) noexcept nogil:
     return result
 
 
-cdef inline void next_step(Descent *d, cb_index m, cb_update *u) noexcept nogil:
-    # The update of the next mini-batch, of m samples.
+cdef inline void next_step(Descent *d, double m, cb_update *u) noexcept nogil:
+    # The update of the next mini-batch, of m samples or weights that sum to m.
     cdef const Rule *r = &d.rule
     cdef double mu, mu_next
     d.steps += 1
     u.rule, u.goes_on = r.code, 0
     u.adjusts = d.l1 != 0 or d.l2 != 0 or d.clip < INFINITY
-    u.m, u.per_sample, u.rate = m, 1. / m, d.eta
+    u.m, u.per_sample, u.rate = m, 1 / m, d.eta
     u.decay = u.bias_decay = 1 - d.eta * r.weight_decay
     u.l1, u.l2, u.clip = m * d.l1, m * d.l2, m * d.clip
     u.beta1, u.beta2, u.eps = r.beta1, r.beta2, r.eps

@@ -461,3 +461,42 @@ def dropout(value: Any, n_hidden: int) -> list[int] | None:
             raise ValueError(f"dropout = {value!r}, expected probabilities below 1")
     drops = [min(65535, round(65536 * p)) for p in parts]
     return drops if any(drops) else None
+
+
+def weights(sample: Any, by_class: Any, target: Target, n_out: int) -> Array | None:
+    """float64 (n,) of the rows from sample_weight and class_weight; None where all are 1."""
+    n, result = len(target.array), None
+    if sample is not None:
+        result = as_array("sample_weight", sample)
+        if result.shape != (n,) or result.dtype.kind not in "biuf":
+            raise ValueError(
+                f"sample_weight: {result.dtype} of shape {result.shape}, expected numbers ({n},)"
+            )
+        result = np.ascontiguousarray(result, np.float64)
+        if not np.isfinite(result).all() or (result < 0).any():
+            i = int(np.flatnonzero(~(np.isfinite(result) & (result >= 0)))[0])
+            raise ValueError(f"sample_weight[{i}] = {result[i]}, expected a finite number >= 0")
+        if not result.any():
+            raise ValueError("sample_weight is 0 everywhere; expected a weight above 0")
+    if by_class is None:
+        return result
+    if target.array.ndim != 1:
+        raise ValueError("class_weight needs labels (n,); give sample_weight= for other targets")
+    count = np.bincount(target.array, minlength=max(2, n_out))
+    if isinstance(by_class, str) and by_class == "balanced":
+        present = count > 0
+        each = np.where(present, n / (present.sum() * np.maximum(count, 1)), 0.0)
+    elif isinstance(by_class, dict):
+        labels = list(range(len(count)) if target.classes is None else target.classes.tolist())
+        for label in by_class:
+            if label not in labels:
+                raise ValueError(f"class_weight of {label!r}, but the labels are {labels}")
+        each = np.array(
+            [real(f"class_weight[{x!r}]", by_class.get(x, 1.0), 0) for x in labels], np.float64
+        )
+    else:
+        raise ValueError(f"class_weight = {by_class!r}, expected 'balanced' or a dict")
+    result = each[target.array] * (1.0 if result is None else result)
+    if not result.any():
+        raise ValueError("class_weight leaves every row the weight 0")
+    return result

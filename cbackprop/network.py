@@ -292,6 +292,8 @@ class Network:
         validation_data: tuple[Any, Any] | None = None,
         validation_split: float = 0.0,
         early_stopping: bool | EarlyStopping | None = None,
+        sample_weight: Any = None,
+        class_weight: dict[Any, float] | str | None = None,
         shuffle: bool = True,
         callbacks: Sequence[Any] = (),
         progress: bool | None = None,
@@ -341,6 +343,13 @@ class Network:
         early_stopping : bool or EarlyStopping, optional
             True: stop when the validation cost has not fallen for 10 epochs, and put the best
             weights back.
+        sample_weight : array-like (n,), optional
+            >= 0. The mean over a mini-batch, and that of cost and score over the epoch, become
+            weighted means; a weight of 0 is as if the row were absent, a mini-batch of weight 0
+            is skipped.
+        class_weight : dict or "balanced", optional
+            Label -> weight, 1 where absent; "balanced": n / (classes * rows of the label), as
+            scikit-learn's. Multiplies sample_weight.
         shuffle : bool
             A new order each epoch, a function of seed and epoch alone. A full batch has none.
         callbacks : sequence
@@ -385,6 +394,7 @@ class Network:
                 f"l2 = {l2!r} with learning_rate = {rate!r} and {len(array)} samples would turn "
                 "the weights' sign; expected learning_rate * l2 < samples"
             )
+        weights = check.weights(sample_weight, class_weight, target, self.sizes[-1])
         chosen = None
         if validation_data is not None:
             if validation_split:
@@ -403,14 +413,16 @@ class Network:
         stopping = check.early_stopping(early_stopping, validation_data is not None)
         check.callbacks(callbacks)
         n = len(array) if chosen is None else len(chosen)
+        if weights is not None and chosen is not None and not weights[chosen].any():
+            raise ValueError("sample_weight of all rows that validation_split leaves is 0")
         if n_threads is None:
             threads, guess = _threads.choice(self.sizes, min(n, batch_size), epochs * n)
         else:
             threads, guess = self._threads(n_threads, min(n, batch_size), 6), 0
         call = _run.Call(
-            array, rows, target, chosen, drops, epochs, min(batch_size, n), rule, rate, l1, l2,
-            clip, bool(shuffle), validation_data, Progress(epochs) if progress else None, stopping,
-            callbacks, threads, guess,
+            array, rows, target, chosen, weights, drops, epochs, min(batch_size, n), rule, rate,
+            l1, l2, clip, bool(shuffle), validation_data, Progress(epochs) if progress else None,
+            stopping, callbacks, threads, guess,
         )  # fmt: skip
         return _run.run(self, call)
 
@@ -505,8 +517,19 @@ class Network:
         name, variance = _run.score_terms(target)
         return {"cost": cost / len(array), name: _training.mean_score(sums / len(array), variance)}
 
-    def gradients(self, X: Any, y: Any, *, n_threads: int | None = None) -> Gradients:
+    def gradients(
+        self, X: Any, y: Any, *, sample_weight: Any = None, n_threads: int | None = None
+    ) -> Gradients:
         """The four equations for all of X as one mini-batch; nothing is trained.
+
+        Parameters
+        ----------
+        X, y
+            As for `train`.
+        sample_weight : array-like (m,), optional
+            >= 0: cost, nabla_w and nabla_b are weighted means; ``delta`` is the weight times
+            the sample's error.
+        n_threads : int, optional
 
         Returns
         -------
@@ -515,7 +538,8 @@ class Network:
         """
         array, rows = self._rows(X)
         target = self._targets(y, len(array))
-        return self._derive(array, rows, target.core, False, n_threads)
+        weights = check.weights(sample_weight, None, target, self.sizes[-1])
+        return self._derive(array, rows, target.core, False, weights, n_threads)
 
     def pullback(self, X: Any, v: Any, *, n_threads: int | None = None) -> Gradients:
         """The four equations for a dC/da^L that the caller gives; nothing is trained.
@@ -552,7 +576,7 @@ class Network:
         """
         array, rows = self._rows(X)
         slopes = check.slopes("v", v, len(array), self.sizes[-1], self.dtype)
-        return self._derive(array, rows, _engine.Targets(slopes), True, n_threads)
+        return self._derive(array, rows, _engine.Targets(slopes), True, None, n_threads)
 
     def apply_gradients(
         self,
@@ -605,12 +629,18 @@ class Network:
                 raise ValueError("g holds NaN or infinity; nothing has changed")
 
     def _derive(
-        self, array: Array, rows: Any, y: Any, given: bool, n_threads: int | None
+        self,
+        array: Array,
+        rows: Any,
+        y: Any,
+        given: bool,
+        weights: Array | None,
+        n_threads: int | None,
     ) -> Gradients:
         with self._beside:
             threads = self._threads(n_threads, len(array), 6)
             cost, nabla_w, nabla_b, z, a, delta, bad = _derivatives.derive(
-                self._engine, rows, y, given, threads
+                self._engine, rows, y, given, weights, threads
             )
         if bad:
             check.refuse_nonfinite("X", array, self.dtype)

@@ -208,6 +208,17 @@ static void stable_error(const cb_layer *l, const void *y, cb_index row, cb_inde
     }
 }
 
+static void weigh(const cb_layer *l, const double *weights, const int64_t *index, cb_index row,
+                  cb_index rows)
+{
+    for (cb_index s = row; s < row + rows; s++) {
+        const vec weight = v_set((real)weights[index ? (cb_index)index[s] : s]);
+        real *delta = (real *)l->delta + s * l->ld_out;
+        for (cb_index j = 0; j < l->n_out; j += LANES)
+            v_store(delta + j, weight[0] == 0 ? (vec){0} : weight * v_load(delta + j));
+    }
+}
+
 static void score(int kind, const cb_layer *l, const void *y, cb_index row, cb_index rows,
                   double *values)
 {
@@ -405,6 +416,7 @@ const cb_kernels KERNEL_TABLE = {
     .cost_gradient = cost_gradient,
     .through_activation = through_activation,
     .stable_error = stable_error,
+    .weigh = weigh,
     .score = score,
     .transpose = transpose,
     .propagate = propagate,

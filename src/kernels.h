@@ -102,7 +102,8 @@ typedef struct cb_ahead {
     cb_index at;          /* bytes of the first that are done */
 } cb_ahead;
 
-/* What becomes of the sums of BP3 and BP4 over a mini-batch of m samples; g = sum / m. */
+/* What becomes of the sums of BP3 and BP4 over a mini-batch of m samples, or of samples whose
+ * weights sum to m; g = sum / m. */
 typedef struct cb_update {
     int rule;           /* enum cb_rule */
     int goes_on;        /* 1: the sums go on from those in nabla */
@@ -159,6 +160,10 @@ typedef struct cb_kernels {
 
     /* delta = a sum(y) - y: BP1 of the stable pairs; sum(y) counts for softmax only. */
     void (*stable_error)(const cb_layer *l, const void *y, cb_index row, cb_index rows);
+
+    /* delta_s = weights[index[s]] delta_s; index NULL means index[s] = s. A weight of 0 gives 0. */
+    void (*weigh)(const cb_layer *l, const double *weights, const int64_t *index, cb_index row,
+                  cb_index rows);
 
     /* CB_ARGMAX, CB_SUBSET, CB_SUBSET_AT_ZERO: values[s] = 1 where sample s is right, else 0;
      * the latter two where every output is on its target's side of 1/2 or of 0.
