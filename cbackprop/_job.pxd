@@ -28,8 +28,8 @@ cdef struct Job:
     const double *weights   # of the samples, by row; or NULL: 1
     double total            # their sum over the epoch, or n
     cb_index n, batch_size
-    const double *etas      # learning rates: of an epoch, or of each of its mini-batches
-    cb_index etas_per_epoch
+    const double *etas      # learning rates [etas_epochs][etas_per_epoch]; the last ones stay
+    cb_index etas_epochs, etas_per_epoch
     uint64_t key
     int shuffled
     # of threads that own columns, or take chunks in turn; own[0] of owners is p
@@ -72,7 +72,8 @@ cdef void begin_epoch(Job *job) noexcept nogil
 
 cdef inline double rate_of(const Job *job, cb_index batch) noexcept nogil:
     cdef cb_index one = 1
-    return job.etas[job.done * job.etas_per_epoch + min(batch, job.etas_per_epoch - one)]
+    return job.etas[min(job.done, job.etas_epochs - one) * job.etas_per_epoch
+                    + min(batch, job.etas_per_epoch - one)]
 
 
 cdef void sum_costs(Job *job, const Pass *p, const int64_t *index, cb_index m) noexcept nogil

@@ -72,9 +72,12 @@ class Call(NamedTuple):
             or self.progress is not None
             or self.stopping is not None
             or self.callbacks
-            or isinstance(self.rate, per_step)
-            or hasattr(self.rate, "after")
+            or (type(self.rate) is not float and _one_epoch_at_a_time(self.rate))
         )
+
+
+def _one_epoch_at_a_time(rate: Any) -> bool:
+    return isinstance(rate, per_step) or hasattr(rate, "after")
 
 
 def state_for(net: Network, rule: Optimizer, eta: float) -> Any:
@@ -86,9 +89,10 @@ def state_for(net: Network, rule: Optimizer, eta: float) -> Any:
 
 
 def rates(call: Call, net: Network, epochs: int, broken: int) -> Array | None:
-    """Learning rates (epochs, 1), or (1, mini-batches); None: a schedule says stop."""
-    if isinstance(call.rate, float):
-        return np.full((epochs, 1), call.rate)
+    """Learning rates (epochs, 1), (1, 1) for all epochs, or (1, mini-batches); None: a schedule
+    says stop."""
+    if type(call.rate) is float:
+        return np.array([[call.rate]])
     first = net._position.epoch
     if isinstance(call.rate, per_step):
         step = net.steps - broken
@@ -114,20 +118,23 @@ def run(net: Network, call: Call) -> History:
     history = History(name)
     shape = (call.n, call.batch_size, int(call.shuffle), call.target.score)
     best: list[Array] = []
-    with net._alone:
-        # Of other rows, mini-batches, order or targets, a broken epoch cannot be finished: a
-        # new one begins.
-        broken = net._position.batch if net._position.shape == shape else 0
-        if broken:
-            check.refuse_nonfinite("X", call.X, net.dtype)  # the core sees only its rest
-    epochs = call.epochs + (broken > 0)
+    between = call.one_by_one
+    epochs, broken, first = call.epochs, 0, True
     while len(history) < epochs:
         with net._alone:
-            count = 1 if call.one_by_one else epochs - len(history)
+            # Of other rows, mini-batches, order or targets, a broken epoch cannot be finished:
+            # a new one begins.
+            if first and net._position.batch and net._position.shape == shape:
+                check.refuse_nonfinite("X", call.X, net.dtype)  # the core sees only its rest
+                broken, epochs = net._position.batch, epochs + 1
+            first = False
+            count = 1 if between else epochs - len(history)
             eta = rates(call, net, count, broken)
             if eta is None:
                 break
-            _epochs(net, call, eta, shape, broken, variance, history)
+            _epochs(net, call, count, eta, shape, broken, variance, history)
+        if not between:
+            return history
         broken = 0
         if call.progress is not None:
             call.progress(history)
@@ -150,14 +157,21 @@ def run(net: Network, call: Call) -> History:
 
 
 def _epochs(
-    net: Network, call: Call, eta: Array, shape: Any, broken: int, variance: Any, history: History
+    net: Network,
+    call: Call,
+    count: int,
+    eta: Array,
+    shape: Any,
+    broken: int,
+    variance: Any,
+    history: History,
 ) -> None:
     """One call of the core, and the validation after it."""
     before, here = net.classes, net._position
     if call.target.classes is not None:
         net.classes = call.target.classes
     status, error = _training.train(
-        net._engine, call.rows, call.target.core, here, shape, broken, len(eta), call.batch_size,
+        net._engine, call.rows, call.target.core, here, shape, broken, count, call.batch_size,
         state_for(net, call.rule, float(eta[0, 0])), call.rule, eta, call.chosen,
         call.weights, call.drops, call.l1, call.l2, call.clip, net._key, call.shuffle,
         call.target.score, call.threads, call.guess, variance, (history, net.history),

@@ -113,7 +113,8 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
 
     here: the position (epoch, batch, steps, cost_sum, score_sums, and the shape of what it
     belongs to), brought up to date; first: the mini-batch to begin with; state: the
-    optimiser's; rates: float64 (epochs, 1) or (epochs, mini-batches); chosen: int64, the rows
+    optimiser's; rates: float64 (epochs or fewer, 1 or mini-batches), the
+    last ones stay; chosen: int64, the rows
     to train on, or None; weights: float64 (n,) of all rows, or None; drops: of layers
     0 .. L - 1, in 65536ths, or None; histories: each gets the whole epochs that were done, with
     NaN for the validation still to come; variance: of each target, where the score is R^2;
@@ -150,7 +151,8 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     if weights is not None:
         job.weights = <const double *>address(weights)
         job.total = fsum(weights if chosen is None else weights[chosen])
-    job.etas, job.etas_per_epoch = <const double *>address(rates), rates.shape[1]
+    job.etas = <const double *>address(rates)
+    job.etas_epochs, job.etas_per_epoch = rates.shape
     job.descent = descent_of(state, rule, 0)
     job.descent.l1, job.descent.l2, job.descent.clip = l1 / n, l2 / n, clip
     job.key, job.shuffled = key, shuffled
@@ -202,11 +204,12 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     costs = [job.costs[e] for e in range(job.done)]
     values = [score_of(&job.scores[e * width], variance, width) for e in range(job.done)]
     times = [job.seconds[e] for e in range(job.done)]
+    etas = [rates[min(e, len(rates) - 1), 0].item() for e in range(job.done)]
     for history in histories if job.done else ():
         history.score_name = "accuracy" if variance is None else "r2"
         history.cost.extend(costs)
         history.score.extend(values)
-        history.learning_rate.extend(rates[:job.done, 0].tolist())
+        history.learning_rate.extend(etas)
         history.seconds.extend(times)
         if validated:
             history.validation_cost.extend([float("nan")] * job.done)

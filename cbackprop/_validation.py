@@ -421,10 +421,10 @@ def split(fraction: float, target: Target, key: int) -> tuple[Array, Array]:
 
 def early_stopping(value: Any, validated: bool) -> Any:
     """None or an EarlyStopping, from None, a bool or an EarlyStopping."""
-    from cbackprop.callbacks import EarlyStopping
-
     if value is None or value is False:
         return None
+    from cbackprop.callbacks import EarlyStopping
+
     stopping = EarlyStopping() if value is True else value
     if not isinstance(stopping, EarlyStopping):
         raise TypeError(f"early_stopping = {value!r}, expected True or an EarlyStopping")
@@ -438,6 +438,8 @@ def early_stopping(value: Any, validated: bool) -> Any:
 
 def callbacks(values: Any) -> None:
     """A sequence of objects with on_epoch_end."""
+    if values == ():
+        return
     if not isinstance(values, Sequence):
         raise TypeError(f"callbacks = {values!r}, expected a list of objects")
     for value in values:
@@ -447,6 +449,8 @@ def callbacks(values: Any) -> None:
 
 def dropout(value: Any, n_hidden: int) -> list[int] | None:
     """Of the input and each hidden layer, in 65536ths; None where nothing is dropped."""
+    if type(value) is float and value == 0:
+        return None
     if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
         if len(value) != n_hidden + 1:
             raise ValueError(
@@ -465,6 +469,8 @@ def dropout(value: Any, n_hidden: int) -> list[int] | None:
 
 def weights(sample: Any, by_class: Any, target: Target, n_out: int) -> Array | None:
     """float64 (n,) of the rows from sample_weight and class_weight; None where all are 1."""
+    if sample is None and by_class is None:
+        return None
     n, result = len(target.array), None
     if sample is not None:
         result = as_array("sample_weight", sample)

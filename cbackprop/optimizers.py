@@ -364,9 +364,8 @@ def with_rate(optimizer: str | Optimizer, learning_rate: Any) -> tuple[Optimizer
     rule = get(optimizer)
     if learning_rate is None:
         return rule, float(rule.learning_rate)
-    if callable(learning_rate) or hasattr(learning_rate, "after"):
-        return rule, learning_rate
-    if isinstance(learning_rate, per_step):
+    is_schedule = callable(learning_rate) or hasattr(learning_rate, "after")
+    if is_schedule or isinstance(learning_rate, per_step):
         return rule, learning_rate
     if not isinstance(optimizer, str):
         raise ValueError(
