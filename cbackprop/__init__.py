@@ -7,6 +7,7 @@ from cbackprop._certify import Certificate, certify
 from cbackprop.callbacks import EarlyStopping
 from cbackprop.exceptions import DivergenceError, ModelFileError
 from cbackprop.history import History
+from cbackprop.many import train_many
 from cbackprop.network import Gradients, Network
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "certify",
     "load",
     "show_config",
+    "train_many",
 ]
 
 

@@ -506,3 +506,37 @@ def weights(sample: Any, by_class: Any, target: Target, n_out: int) -> Array | N
     if not result.any():
         raise ValueError("class_weight leaves every row the weight 0")
     return result
+
+
+def dense_targets(target: Target, n_out: int) -> Array:
+    """float64 (n, n_L) of whatever the targets are."""
+    if target.array.ndim == 2:
+        return target.array.astype(np.float64)
+    if n_out == 1:
+        return target.array.astype(np.float64)[:, None]
+    return np.eye(n_out)[target.array]
+
+
+def smoothed(amount: Any, target: Target, n_out: int, dtype: np.dtype[Any]) -> Target:
+    """Targets (1 - s) y + s / n_L where s > 0; scores stay those of the labels."""
+    amount = real("label_smoothing", amount, 0)
+    if amount == 0:
+        return target
+    if amount >= 1:
+        raise ValueError(f"label_smoothing = {amount!r}, expected a number below 1")
+    if target.score != ARGMAX:
+        raise ValueError("label_smoothing needs labels or one-hot targets, one output a class")
+    dense = (1 - amount) * dense_targets(target, n_out) + amount / n_out
+    dense = dense.astype(dtype)
+    return Target(dense, _engine.Targets(dense), target.classes, ARGMAX)
+
+
+def parameter_vector(name: str, values: Any, sizes: tuple[int, ...]) -> Array:
+    """float64 (P,), finite."""
+    count = sum((a + 1) * b for a, b in itertools.pairwise(sizes))
+    array = _numeric(name, as_array(name, values), np.dtype(np.float64)).astype(np.float64)
+    if array.shape != (count,):
+        raise ValueError(f"{name} has shape {array.shape}, expected ({count},)")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinity")
+    return array

@@ -183,7 +183,7 @@ def huber(delta: float = 1.0) -> Cost:
                 delta * (_abs(a - y) - delta / 2),
             )
         ),
-        lambda a, y: np.clip((a - y).real, -delta, delta),
+        lambda a, y: np.where(np.abs((a - y).real) < delta, a - y, delta * np.sign((a - y).real)),
         parameter=delta,
     )
 

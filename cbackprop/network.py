@@ -287,6 +287,7 @@ class Network:
         l1: float = 0.0,
         l2: float = 0.0,
         weight_decay: float | None = None,
+        label_smoothing: float = 0.0,
         dropout: float | Sequence[float] = 0.0,
         clip_value: float | None = None,
         validation_data: tuple[Any, Any] | None = None,
@@ -327,6 +328,8 @@ class Network:
         weight_decay : float, optional
             Decoupled: weights and biases are multiplied by 1 - eta weight_decay at each step.
             Default: the optimiser's own, 0.01 for adamw, else 0.
+        label_smoothing : float
+            Targets become (1 - s) y + s / n_L: of labels and one-hot targets, 0 <= s < 1.
         dropout : float, or a sequence of the input's and each hidden layer's
             The probability with which a neuron is left out of a sample's training, 0 <= p < 1,
             to the nearest 1/65536; the others grow by 1 / (1 - p), so that predictions need
@@ -395,6 +398,7 @@ class Network:
                 "the weights' sign; expected learning_rate * l2 < samples"
             )
         weights = check.weights(sample_weight, class_weight, target, self.sizes[-1])
+        target = check.smoothed(label_smoothing, target, self.sizes[-1], self.dtype)
         chosen = None
         if validation_data is not None:
             if validation_split:
@@ -577,6 +581,91 @@ class Network:
         array, rows = self._rows(X)
         slopes = check.slopes("v", v, len(array), self.sizes[-1], self.dtype)
         return self._derive(array, rows, _engine.Targets(slopes), True, None, n_threads)
+
+    def input_gradient(self, X: Any, y: Any, *, n_threads: int | None = None) -> Array:
+        """dC/dX of each sample's own cost, (n, n_0): BP2 carried one layer further.
+
+        Parameters
+        ----------
+        X, y
+            As for `train`.
+        n_threads : int, optional
+
+        Returns
+        -------
+        array (n, n_0)
+            (w^1)^T delta^1, times ``input_scale``: of X as it was given, not divided by n.
+
+        Examples
+        --------
+        >>> net = Network([3, 4, 2], rng=0)
+        >>> net.input_gradient(np.eye(3), np.eye(3, 2)).shape
+        (3, 3)
+        """
+        return self._into_input(self.gradients(X, y, n_threads=n_threads))
+
+    def jacobian(self, X: Any, *, n_threads: int | None = None) -> Array:
+        """da^L_k/dX_j of each sample, (n, n_L, n_0): one `pullback` an output.
+
+        Examples
+        --------
+        >>> net = Network([2, 1], output="identity", rng=0)
+        >>> bool(np.allclose(net.jacobian([[0.3, 0.7]])[0], net.weights[0]))
+        True
+        """
+        array, _ = self._rows(X)
+        result = np.empty((len(array), self.sizes[-1], self.sizes[0]), self.dtype)
+        for k in range(self.sizes[-1]):
+            v = np.zeros((len(array), self.sizes[-1]), self.dtype)
+            v[:, k] = 1
+            result[:, k] = self._into_input(self.pullback(array, v, n_threads=n_threads))
+        return result
+
+    def _into_input(self, g: Gradients) -> Array:
+        result = g.delta[0] @ self.weights[0] * self.input_scale
+        return result.astype(self.dtype, copy=False)
+
+    def hessian_vector_product(self, X: Any, y: Any, v: Any) -> Array:
+        """H v, H the second derivatives of the mean cost by all parameters.
+
+        Exact to rounding, in float64: the imaginary part of BP1 to BP4 at w + i h v, h = 1e-100,
+        is the R-operator of B. A. Pearlmutter, *Fast Exact Multiplication by the Hessian*, 1994.
+        It goes through `cbackprop.reference`: clear, not fast.
+
+        Parameters
+        ----------
+        X, y
+            As for `train`.
+        v : array-like (P,)
+            One number a parameter: w^1 row by row, b^1, w^2, and so on.
+
+        Returns
+        -------
+        array (P,), float64
+
+        Raises
+        ------
+        ValueError, TypeError
+            X, y or v does not fit.
+        """
+        from cbackprop import reference
+
+        array, _ = self._rows(X)
+        target = self._targets(y, len(array))
+        rows = check.dense_targets(target, self.sizes[-1])
+        vector = check.parameter_vector("v", v, self.sizes)
+        x = array.astype(np.float64) * self.input_scale + self.input_shift
+        step, at, moved = 1e-100, 0, []
+        for w, b in self._unpacked():
+            for p in (w, b):
+                part = vector[at : at + p.size].reshape(p.shape)
+                moved.append(p.astype(np.float64) + 1j * step * part)
+                at += p.size
+        found = reference.backprop(
+            moved[::2], moved[1::2], self.activations, self.cost, x.astype(np.complex128), rows
+        )
+        pairs = zip(found.nabla_w, found.nabla_b, strict=True)
+        return np.concatenate([p.imag.ravel() / step for pair in pairs for p in pair])
 
     def apply_gradients(
         self,

@@ -1,0 +1,102 @@
+"""Many networks over one data set, each the same bits as trained alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from cbackprop import _threads
+from cbackprop.history import History
+from cbackprop.network import Network
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+_ABOUT_THE_NETWORK = {
+    "activation", "output", "cost", "init", "dtype", "input_scale", "input_shift", "classes", "rng",
+}  # fmt: skip
+
+
+def train_many(
+    specs: Iterable[Mapping[str, Any]],
+    X: Any,
+    y: Any,
+    *,
+    executor: Executor | None = None,
+    on_error: str = "yield",
+    **common: Any,
+) -> Iterator[tuple[int, Network | None, History | BaseException]]:
+    """Train a network for each spec; results come as they finish.
+
+    Parameters
+    ----------
+    specs : iterable of dict
+        ``sizes`` and any arguments of `Network` and `Network.train`.
+    X, y
+        As for `Network.train`; the networks share them.
+    executor : concurrent.futures.Executor, optional
+        Where to train. Default: a thread for each processor, each network on one thread of
+        its own, outside the GIL.
+    on_error : "yield" or "raise"
+        Whether a failure is a result like the others, or ends all.
+    **common
+        Arguments for all; a spec's own come first.
+
+    Yields
+    ------
+    tuple
+        (index of the spec, network, history), or (index, None, exception).
+
+    Raises
+    ------
+    ValueError, TypeError
+        on_error is neither, or a spec has no ``sizes``; nothing was trained.
+
+    Examples
+    --------
+    >>> X, y = [[0.0], [1.0]], [0, 1]
+    >>> specs = [{"sizes": [1, n, 2], "rng": n} for n in (2, 3)]
+    >>> found = train_many(specs, X, y, output="softmax", epochs=2)
+    >>> sorted((i, net.sizes) for i, net, history in found)
+    [(0, (1, 2, 2)), (1, (1, 3, 2))]
+    """
+    if on_error not in ("yield", "raise"):
+        raise ValueError(f"on_error = {on_error!r}, expected 'yield' or 'raise'")
+    jobs = [{**common, **spec} for spec in specs]
+    for i, job in enumerate(jobs):
+        if "sizes" not in job:
+            raise ValueError(f"specs[{i}] has no 'sizes'")
+        job.setdefault("n_threads", 1)
+    return _results(jobs, X, y, executor, on_error == "raise")
+
+
+def _results(
+    jobs: list[dict[str, Any]], X: Any, y: Any, executor: Executor | None, fail: bool
+) -> Iterator[tuple[int, Network | None, History | BaseException]]:
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
+    own = ThreadPoolExecutor(_threads.available()) if executor is None else None
+    pool = own or executor
+    assert pool is not None
+    futures = {pool.submit(_train, job, X, y): i for i, job in enumerate(jobs)}
+    try:
+        for future in as_completed(futures):
+            error = future.exception()
+            if error is None:
+                yield futures[future], *future.result()
+            elif fail:
+                raise error
+            else:
+                yield futures[future], None, error
+    finally:
+        for future in futures:
+            future.cancel()
+        if own:
+            own.shutdown()
+
+
+def _train(job: dict[str, Any], X: Any, y: Any) -> tuple[Network, History]:
+    about = {name: value for name, value in job.items() if name in _ABOUT_THE_NETWORK}
+    rest = {name: value for name, value in job.items() if name not in {*about, "sizes"}}
+    net = Network(job["sizes"], **about)
+    return net, net.train(X, y, **rest)

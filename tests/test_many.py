@@ -1,0 +1,57 @@
+"""Many networks over one data set."""
+
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+import pytest
+
+from cbackprop import Network, train_many
+
+X = np.random.default_rng(0).normal(size=(50, 4))
+Y = np.arange(50) % 3
+SPECS = [
+    {"sizes": [4, 5, 3], "rng": 1},
+    {"sizes": [4, 8, 8, 3], "rng": 2, "activation": "relu", "optimizer": "adam"},
+    {"sizes": [4, 3], "rng": 3, "cost": "quadratic", "learning_rate": 0.3, "epochs": 5},
+    {"sizes": [4, 6, 3], "rng": 4, "dropout": 0.5, "dtype": "float64"},
+]
+
+
+def bits(net):
+    return [x.tobytes() for x in net.weights + net.biases]
+
+
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+def test_each_is_as_trained_alone(executor):
+    pool = None if executor == "threads" else ProcessPoolExecutor(2)
+    options = {"output": "softmax", "epochs": 3, "batch_size": 7}
+    results = train_many(SPECS, X, Y, executor=pool, **options)
+    found = {i: (net, history) for i, net, history in results}
+    if pool:
+        pool.shutdown()
+    assert sorted(found) == [0, 1, 2, 3]
+    for i, spec in enumerate(SPECS):
+        rest = {"epochs": 3, **spec}
+        about = {k: rest.pop(k) for k in ("rng", "activation", "cost", "dtype") if k in rest}
+        net = Network(rest.pop("sizes"), output="softmax", **about)
+        history = net.train(X, Y, batch_size=7, **rest)
+        assert bits(found[i][0]) == bits(net)
+        assert found[i][1].cost == history.cost
+
+
+def test_one_that_fails_does_not_stop_the_others():
+    specs = [SPECS[0], {"sizes": [5, 3]}, {"sizes": [4, 3], "optimizer": "adem"}]
+    found = {i: (net, result) for i, net, result in train_many(specs, X, Y, output="softmax")}
+    assert found[0][0] is not None
+    assert found[1][0] is None
+    assert isinstance(found[1][1], ValueError)
+    assert "did you mean 'adam'" in str(found[2][1])
+    with pytest.raises(ValueError, match="X has 4"):
+        list(train_many(specs[1:2], X, Y, output="softmax", on_error="raise"))
+
+
+def test_specs_that_are_refused():
+    with pytest.raises(ValueError, match=r"specs\[1\] has no 'sizes'"):
+        train_many([SPECS[0], {}], X, Y)
+    with pytest.raises(ValueError, match="on_error = 'skip'"):
+        train_many(SPECS, X, Y, on_error="skip")
