@@ -780,17 +780,38 @@ class Network:
         copy.weights, copy.biases = self.weights, self.biases
         return copy
 
+    def _rows_of_summary(self) -> list[tuple[int, int, str, int]]:
+        """(layer, neurons, activation, parameters) of each layer, the input first."""
+        rows = [(0, self.sizes[0], "(input)", 0)]
+        for l, sigma in enumerate(self.activations, start=1):
+            rows.append((l, self.sizes[l], str(sigma), self.sizes[l] * (self.sizes[l - 1] + 1)))
+        return rows
+
     def summary(self) -> str:
         """The layers, their activations and parameters as a text table."""
-        lines = [f"{'layer':>5}  {'neurons':>8}  {'activation':<12}{'parameters':>12}"]
-        lines.append(f"{0:>5}  {self.sizes[0]:>8}  {'(input)':<12}{0:>12,}")
-        total = 0
-        for l, sigma in enumerate(self.activations, start=1):
-            count = self.sizes[l] * (self.sizes[l - 1] + 1)
-            total += count
-            lines.append(f"{l:>5}  {self.sizes[l]:>8}  {sigma!s:<12}{count:>12,}")
+        rows = self._rows_of_summary()
+        lines = [f"{'layer':>5}  {'neurons':>8}  {'activation':<16}{'parameters':>12}"]
+        lines += [f"{l:>5}  {n:>8}  {sigma:<16}{count:>12,}" for l, n, sigma, count in rows]
+        total = sum(row[-1] for row in rows)
         lines.append(f"{total:,} parameters of {self.dtype}, cost {self.cost}")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The summary as a table, for notebooks."""
+        from html import escape
+
+        rows = self._rows_of_summary()
+        body = "".join(
+            f"<tr><td>{l}</td><td>{n}</td><td>{escape(sigma)}</td><td>{count:,}</td></tr>"
+            for l, n, sigma, count in rows
+        )
+        total = sum(row[-1] for row in rows)
+        return (
+            "<table><thead><tr><th>layer</th><th>neurons</th><th>activation</th>"
+            f"<th>parameters</th></tr></thead><tbody>{body}</tbody></table>"
+            f"<p>{total:,} parameters of {self.dtype}, cost {escape(str(self.cost))}, "
+            f"{self.steps:,} mini-batches trained</p>"
+        )
 
     def __repr__(self) -> str:
         hidden = [str(sigma) for sigma in self.activations[:-1]]

@@ -120,3 +120,23 @@ def test_label_smoothing_refused():
         network(output="identity").train(X, Y, label_smoothing=0.1)
     with pytest.raises(ValueError, match=r"label_smoothing = 1.0, expected a number"):
         network().train(X, np.arange(7) % 3, label_smoothing=1.0)
+
+
+# ---- pictures in text -------------------------------------------------------------------
+
+
+def test_summary_and_its_html():
+    net = Network([4, 9, 3], activation="leaky_relu(0.2)", output="softmax", rng=0)
+    text = net.summary().splitlines()
+    assert text[2].split() == ["1", "9", "leaky_relu(0.2)", "45"]
+    assert text[-1] == "75 parameters of float32, cost log_likelihood"
+    html = net._repr_html_()
+    assert "<td>leaky_relu(0.2)</td><td>45</td>" in html
+    assert html.count("<tr>") == 4
+
+
+def test_html_of_a_name_that_is_not_plain():
+    from dataclasses import replace
+
+    odd = replace(activations.get("tanh"), name="<b>tanh</b>")
+    assert "&lt;b&gt;tanh" in Network([2, 2, 1], activation=odd)._repr_html_()
