@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks import machine
 from benchmarks.__main__ import compare
-from cbackprop._bench import SGD_WORKLOADS
+from cbackprop._bench import WORKLOADS
 
 BATCH = 128
 PARAMETERS = [10 ** (e / 2) for e in range(6, 17)]
@@ -36,6 +36,7 @@ OUTPUTS = (1, 4, 16, 64, 256, 1024)
 ROWS = (10**4, 10**5, 10**6, 10**7)
 MAPPED = "32-64-64-1", 256  # sizes and batch
 LINEAR_FROM = 10**5
+SGD = [name for name, work in WORKLOADS.items() if work.optimizer == "sgd"]
 
 
 def layers(width, depth):
@@ -106,7 +107,7 @@ def rows(options):
 
 def threads(options):
     found, missing = {}, {}
-    for row in ("book", "std") if options.quick else SGD_WORKLOADS:
+    for row in ("book", "std") if options.quick else SGD:
         commands = {
             key: ["benchmarks.worker", "ours", row, key, "float32", str(options.seconds)]
             for key in ("1", "2", "None")
