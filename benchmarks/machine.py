@@ -25,6 +25,18 @@ def _library():
     return library
 
 
+def vector_sets():
+    """Of avx512 and avx2, those that this CPU has and that can be measured."""
+    flags = _flags() if _library() else []
+    needs = {"avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"}, "avx2": {"avx2", "fma"}}
+    return [name for name, parts in needs.items() if parts <= set(flags)]
+
+
+def one_core(wide):
+    """Gflop/s of one thread now, with AVX-512 registers or with AVX2's: the best of five."""
+    return max(_library().fma_rate(int(wide)) for _ in range(5))
+
+
 def _flags():
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
         if line.startswith("flags"):
