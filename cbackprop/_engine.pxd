@@ -34,7 +34,6 @@ cdef class Workspace:
     cdef Pass p
     cdef cb_index m
     cdef int threads, kind
-    cdef bint wide          # scores hold n_L numbers a sample
     cdef object spare_room
     cdef list planes        # of dropout
     cdef char *room(self, cb_index n_bytes) except NULL

@@ -214,7 +214,6 @@ cdef class Workspace:
         cdef cb_layer *at
         cdef char *base
         self.m, self.threads, self.kind = m, threads, kind
-        self.wide = score == CB_SQUARED_ERROR
         names, counts = [], []
 
         def take(name, count):
@@ -224,8 +223,7 @@ cdef class Workspace:
         take("layers", (L + 1) * sizeof(cb_layer))
         take("scratch pointers", threads * sizeof(void *))
         take("costs", m * sizeof(double))
-        take("scores", m * sizeof(double)
-             * (engine.layer[L].n_out if score == CB_SQUARED_ERROR else 1))
+        take("scores", m * sizeof(double))
         take("y", m * engine.layer[L].ld_out * item)
         for l in range(L + 1):
             plane = m * engine.layer[l].ld_out * item
@@ -330,7 +328,7 @@ cdef struct Survey:
 
 cdef void survey_chunk(Survey *s, int thread, cb_team *team, cb_index begin) noexcept nogil:
     cdef const Pass *p = s.p
-    cdef cb_index m = min(s.chunk, s.n - begin), first, last, i, j, width
+    cdef cb_index m = min(s.chunk, s.n - begin), first, last, i, width
     cdef cb_layer *output = &p.layer[p.L]
     cdef cb_rows x = s.x[0], y
     cdef int threads = cb_team_size(team)
@@ -354,11 +352,14 @@ cdef void survey_chunk(Survey *s, int thread, cb_team *team, cb_index begin) noe
         measure(p, first, last)
         cb_barrier(team)
         if thread == 0:
-            width = output.n_out if p.score == CB_SQUARED_ERROR else 1
             for i in range(m):
                 s.cost += p.costs[i]
-                for j in range(width):
-                    s.score[j] += p.scores[i * width + j]
+                if p.score != CB_SQUARED_ERROR:
+                    s.score[0] += p.scores[i]
+        if p.score == CB_SQUARED_ERROR:
+            first = part(output.n_out, threads, thread)
+            last = part(output.n_out, threads, thread + 1)
+            p.kernels.add_squares(output, p.y, NULL, NULL, m, first, last - first, s.score)
         cb_barrier(team)
 
 
@@ -428,8 +429,7 @@ cdef class Engine:
             w = (<list>self.spare[kind]).pop()
         except IndexError:
             return Workspace(self, m, threads, kind, score)
-        if (w.threads >= threads and m <= w.m <= 2 * m
-                and (w.wide or score != CB_SQUARED_ERROR)):
+        if w.threads >= threads and m <= w.m <= 2 * m:
             w.p.score = score
             return w
         return Workspace(self, m, threads, kind, score)

@@ -77,6 +77,8 @@ cdef inline double rate_of(const Job *job, cb_index batch) noexcept nogil:
 
 
 cdef void sum_costs(Job *job, const Pass *p, const int64_t *index, cb_index m) noexcept nogil
+cdef void sum_squares(Job *job, const Pass *p, const int64_t *index, cb_index m, int thread,
+                      int threads) noexcept nogil
 cdef double mass_of(const Job *job, cb_index batch, cb_index m) noexcept nogil
 cdef void weigh(const Job *job, const Pass *p, cb_index at, cb_index first,
                 cb_index last) noexcept nogil

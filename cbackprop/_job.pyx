@@ -6,7 +6,8 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from cbackprop._engine cimport float_enter, float_leave, seconds, shuffle
-from cbackprop._kernels cimport (CB_FOR_SHUFFLE, CB_SQUARED_ERROR, Pass, cb_index, cb_random)
+from cbackprop._kernels cimport (CB_FOR_SHUFFLE, CB_SQUARED_ERROR, Pass, cb_index, cb_random,
+                                 part)
 from cbackprop._updates cimport Descent
 
 cdef double LOOK_SECONDS = 0.02   # between two looks for Ctrl-C
@@ -68,7 +69,7 @@ cdef void weigh(const Job *job, const Pass *p, cb_index at, cb_index first,
 
 cdef void sum_costs(Job *job, const Pass *p, const int64_t *index, cb_index m) noexcept nogil:
     # In the order of the samples, whose rows index names.
-    cdef cb_index i, j, width = score_width(p)
+    cdef cb_index i
     cdef double weight = 1
     for i in range(m):
         if job.weights != NULL:
@@ -76,8 +77,17 @@ cdef void sum_costs(Job *job, const Pass *p, const int64_t *index, cb_index m) n
             if weight == 0:
                 continue
         job.cost_sum += weight * p.costs[i]
-        for j in range(width):
-            job.score_sum[j] += weight * p.scores[i * width + j]
+        if p.score != CB_SQUARED_ERROR:
+            job.score_sum[0] += weight * p.scores[i]
+
+
+cdef void sum_squares(Job *job, const Pass *p, const int64_t *index, cb_index m, int thread,
+                      int threads) noexcept nogil:
+    # Where the score is R^2: each output in the order of the samples, a thread's share of them.
+    cdef cb_index n = p.layer[p.L].n_out, begin = part(n, threads, thread)
+    if p.score == CB_SQUARED_ERROR:
+        p.kernels.add_squares(&p.layer[p.L], p.y, job.weights, index, m, begin,
+                              part(n, threads, thread + 1) - begin, job.score_sum)
 
 
 cdef void end_batch(Job *job, cb_index m, const Descent *descent) noexcept nogil:

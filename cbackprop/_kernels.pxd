@@ -84,6 +84,9 @@ cdef extern from "kernels.h" nogil:
                       cb_index row, cb_index rows) noexcept nogil
         void (*score)(int kind, const cb_layer *l, const void *y, cb_index row,
                       cb_index rows, double *values) noexcept nogil
+        void (*add_squares)(const cb_layer *l, const void *y, const double *weights,
+                            const int64_t *index, cb_index rows, cb_index col, cb_index cols,
+                            double *sums) noexcept nogil
         void (*transpose)(const cb_layer *l, cb_index col, cb_index cols,
                           void *scratch) noexcept nogil
         void (*propagate)(const cb_layer *l, const cb_layer *next, const void *scratch,
@@ -168,7 +171,7 @@ cdef struct Pass:
     int score               # enum cb_score
     void *y                 # [m][layer[L].ld_out]
     double *costs           # [m]: C of each sample
-    double *scores          # [m], or [m][n_L] where score is CB_SQUARED_ERROR
+    double *scores          # [m]
     void **scratch          # [threads]: a transposed block of w, or blocked inputs of BP4
     cb_dropout dropout      # what the layers' dropout points to
 

@@ -10,7 +10,7 @@ from cbackprop._error_propagation cimport (propagate_columns, propagate_error,
 from cbackprop._forward cimport forward, forward_columns, forward_from
 from cbackprop._gradients cimport gradient_columns, gradients
 from cbackprop._job cimport (TURN, Job, begin_epoch, end_batch, end_epoch, mass_of, rate_of,
-                             sum_costs, weigh)
+                             sum_costs, sum_squares, weigh)
 from cbackprop._kernels cimport (CB_PANEL, CB_SUM, Pass, cb_ahead, cb_end_turn, cb_index,
                                  cb_team, cb_update, cb_wait_for_turn, part, parts_of)
 from cbackprop._output_error cimport measure, output_error
@@ -57,6 +57,7 @@ cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
             if mass > 0:        # else the mini-batch is as if it were not there
                 next_step(&descent, mass, &update)
                 gradients(p, m, thread, threads, &update, &ahead)
+            sum_squares(job, p, job.index + batch * job.batch_size, m, thread, threads)
             if thread == 0:
                 sum_costs(job, p, job.index + batch * job.batch_size, m)
                 end_batch(job, m, &descent)
@@ -133,6 +134,7 @@ cdef void by_columns(void *argument, int thread, cb_team *team) noexcept nogil:
             turn = 1 - turn
             if thread == 0:
                 sum_costs(job, p, job.index + batch * job.batch_size, m)
+                sum_squares(job, p, job.index + batch * job.batch_size, m, 0, 1)
                 end_batch(job, m, &descent)
                 job.stops[turn] = job.stop
             batch += 1
@@ -205,6 +207,8 @@ cdef void by_turns(void *argument, int thread, cb_team *team) noexcept nogil:
                     elif l == 0:
                         sum_costs(job, &p,
                                   job.index + batch * job.batch_size + first, k)
+                        sum_squares(job, &p,
+                                    job.index + batch * job.batch_size + first, k, 0, 1)
                     cb_end_turn(&job.turn[l * TURN], before + c + 1)
             before += chunks
             barrier(team)

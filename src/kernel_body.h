@@ -222,18 +222,32 @@ static void weigh(const cb_layer *l, const double *weights, const int64_t *index
 static void score(int kind, const cb_layer *l, const void *y, cb_index row, cb_index rows,
                   double *values)
 {
+    if (kind == CB_SQUARED_ERROR)
+        return;
     const cb_index n = l->n_out;
     for (cb_index s = row; s < row + rows; s++) {
         const real *a = (const real *)l->a + s * l->ld_out, *t = (const real *)y + s * l->ld_out;
-        if (kind == CB_ARGMAX)
-            values[s] = arg_max(a, n) == arg_max(t, n);
-        else if (kind == CB_SUBSET || kind == CB_SUBSET_AT_ZERO)
-            values[s] = same_side(a, kind == CB_SUBSET ? (real)0.5 : (real)0, t, n);
-        else
-            for (cb_index j = 0; j < n; j++) {
-                const double d = (double)a[j] - (double)t[j];
-                values[s * n + j] = d * d;
-            }
+        values[s] = kind == CB_ARGMAX
+                        ? arg_max(a, n) == arg_max(t, n)
+                        : same_side(a, kind == CB_SUBSET ? (real)0.5 : (real)0, t, n);
+    }
+}
+
+static void add_squares(const cb_layer *l, const void *y, const double *weights,
+                        const int64_t *index, cb_index rows, cb_index col, cb_index cols,
+                        double *sums)
+{
+    double *restrict sum = sums + col;
+    for (cb_index s = 0; s < rows; s++) {
+        const double weight = weights ? weights[index[s]] : 1;
+        const cb_index at = s * l->ld_out + col;
+        const real *restrict a = (const real *)l->a + at, *restrict t = (const real *)y + at;
+        if (weight == 0)
+            continue;
+        for (cb_index j = 0; j < cols; j++) {
+            const double d = (double)a[j] - (double)t[j];
+            sum[j] += weight * (d * d);
+        }
     }
 }
 
@@ -418,6 +432,7 @@ const cb_kernels KERNEL_TABLE = {
     .stable_error = stable_error,
     .weigh = weigh,
     .score = score,
+    .add_squares = add_squares,
     .transpose = transpose,
     .propagate = propagate,
     .block_errors = block_errors,

@@ -165,11 +165,17 @@ typedef struct cb_kernels {
     void (*weigh)(const cb_layer *l, const double *weights, const int64_t *index, cb_index row,
                   cb_index rows);
 
-    /* CB_ARGMAX, CB_SUBSET, CB_SUBSET_AT_ZERO: values[s] = 1 where sample s is right, else 0;
-     * the latter two where every output is on its target's side of 1/2 or of 0.
-     * CB_SQUARED_ERROR: values[s * n_out + j] = (a_j - y_j)^2. */
+    /* CB_ARGMAX, CB_SUBSET, CB_SUBSET_AT_ZERO: values[s] = 1 where sample s is right, else 0; the
+     * latter two where every output is on its target's side of 1/2 or of 0. Nothing for
+     * CB_SQUARED_ERROR. */
     void (*score)(int kind, const cb_layer *l, const void *y, cb_index row, cb_index rows,
                   double *values);
+
+    /* sums[j] += weights[index[s]] (a_j - y_j)^2 over the first `rows` samples in order, for the
+     * outputs col .. col + cols; weights NULL: 1. */
+    void (*add_squares)(const cb_layer *l, const void *y, const double *weights,
+                        const int64_t *index, cb_index rows, cb_index col, cb_index cols,
+                        double *sums);
 
     /* scratch = w transposed, for the input neurons col .. col + cols of layer l:
      * panels [ceil(cols/16)][n_out][16]. */
