@@ -112,26 +112,20 @@ static void propagate(const layers *s)
 static void gradients(const layers *s)
 {
     const cb_update update = {.rule = CB_SGD, .rate = 1e-6, .decay = 1};
-    const cb_index n = s->layer.n_out, size = kernels->tile_rows * s->m;
+    const cb_index n = s->layer.n_out;
     const cb_index tiles = parts_of(s->layer.n_in + 1, kernels->tile_rows);
     const cb_index at_once = s->at_once ? s->at_once : tiles;
     for (cb_index col = 0; s->at_once && col < n; col += kernels->tile_cols)
         kernels->block_errors(&s->layer, 0, s->m, col, least(kernels->tile_cols, n - col));
     for (cb_index begin = 0; begin < tiles; begin += at_once) {
         const cb_index end = least(tiles, begin + at_once);
-        for (cb_index i = begin; s->at_once && i < end; i++) {
-            const cb_index row = part(s->layer.n_in + 1, tiles, i);
-            kernels->block_inputs(&s->layer, s->m, row, part(s->layer.n_in + 1, tiles, i + 1) - row,
-                                  s->scratch + (i - begin) * size);
-        }
+        const cb_index row = part(s->layer.n_in + 1, tiles, begin);
+        const cb_index rows = part(s->layer.n_in + 1, tiles, end) - row;
+        if (s->at_once)
+            kernels->block_inputs(&s->layer, s->m, row, rows, end - begin, s->scratch);
         for (cb_index col = 0; col < n; col += kernels->tile_cols)
-            for (cb_index i = begin; i < end; i++) {
-                const cb_index row = part(s->layer.n_in + 1, tiles, i);
-                kernels->gradient(&s->layer, s->m,
-                                  s->at_once ? s->scratch + (i - begin) * size : NULL, row,
-                                  part(s->layer.n_in + 1, tiles, i + 1) - row, col,
-                                  least(kernels->tile_cols, n - col), &update);
-            }
+            kernels->gradient(&s->layer, s->m, s->at_once ? s->scratch : NULL, row, rows,
+                              end - begin, col, least(kernels->tile_cols, n - col), &update, NULL);
     }
 }
 

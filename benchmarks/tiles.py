@@ -33,7 +33,8 @@ def build(table, folder, compiler):
     target = Path(folder, f"{table}.so")
     command = [compiler, *FLAGS, *TABLES[table], "-shared", "-fPIC", f"-I{SOURCES}"]
     command += [f"-DTABLE=cb_kernels_{table}_f32", HERE / "tiles.c"]
-    subprocess.run([*command, SOURCES / f"kernels_{table}_f32.c", "-o", target, "-lm"], check=True)
+    command += [SOURCES / f"kernels_{table}_f32.c", SOURCES / "rng.c"]
+    subprocess.run([*command, "-o", target, "-lm"], check=True)
     library = ctypes.CDLL(str(target))
     library.tiles_time.restype = ctypes.c_double
     library.tiles_time.argtypes = [ctypes.c_int, *[ctypes.c_ssize_t] * 3, ctypes.c_double]

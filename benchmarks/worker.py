@@ -69,7 +69,7 @@ def main():
     sample(1)
     compile_seconds = time.perf_counter() - start
     once = sample(1)
-    epochs = max(1, min(50, round(float(sample_seconds) / once)))
+    epochs = max(1, min(500, round(float(sample_seconds) / once)))
     if epochs > 1:
         sample(epochs)  # compiled and warm for this length too
     print(

@@ -25,6 +25,7 @@ cdef struct Pace:
     int trial               # slices still to time in this round
     double spent            # seconds on this round
     double rest             # seconds of training before the next round
+    double longest          # that the rest may last: doubled by every round
 
 
 cdef inline void begin_pace(Pace *pace, cb_index m, int least, int most, int guess, int owners,
@@ -33,6 +34,7 @@ cdef inline void begin_pace(Pace *pace, cb_index m, int least, int most, int gue
     cdef int threads = least
     pace.m, pace.least, pace.most, pace.owners, pace.takers = m, least, most, owners, takers
     pace.ways = pace.best = 0
+    pace.longest = 0.1
     if guess <= takers:
         add_way(pace, guess, TURNS)
     add_way(pace, guess, SAMPLES)
@@ -92,5 +94,7 @@ cdef inline void report(Pace *pace, double per_sample, double elapsed) noexcept 
             pace.best = way
     for way in range(pace.ways):
         lost += pace.spent / pace.ways * (1 - pace.cost[pace.best] / pace.cost[way])
-    # Asking the others costs at most a fiftieth of the time.
-    pace.rest = max(<double>0.1, 50 * lost)
+    # Asking the others costs at most a fiftieth of the time in the long run; at first it is
+    # done more often, as threads that have just woken may share a core for a while.
+    pace.rest = max(<double>0.1, min(50 * lost, pace.longest))
+    pace.longest *= 2

@@ -14,7 +14,7 @@ static inline void cb_wait_for_turn(const int64_t *turn, int64_t mine)
         __builtin_ia32_pause();
 #endif
 #if !defined(_WIN32)
-        if (spins > 4000) /* some 100 us: the other's core is doing something else */
+        if (spins > 500) /* some 25 us: the other may be waiting for this core */
             sched_yield();
 #endif
     }
