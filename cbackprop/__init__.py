@@ -5,9 +5,9 @@ import os as _os
 from cbackprop import _engine
 from cbackprop._certify import Certificate, certify
 from cbackprop.callbacks import EarlyStopping
+from cbackprop.distributed import train_many
 from cbackprop.exceptions import DivergenceError, ModelFileError
 from cbackprop.history import History
-from cbackprop.many import train_many
 from cbackprop.network import Gradients, Network
 
 __all__ = [

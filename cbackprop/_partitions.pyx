@@ -26,6 +26,14 @@ cdef void look_ahead(Job *job, cb_index batch, int thread, int threads,
                         part(m, threads, thread + 1) - first, 0)
 
 
+cdef bint is_over(Job *job, int thread, cb_team *team) noexcept nogil:
+    # After the last mini-batch of an epoch; all threads learn whether it was the last epoch.
+    if thread == 0:
+        end_epoch(job)
+    barrier(team)
+    return job.ended
+
+
 cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
     # Each thread takes some samples of every mini-batch, then some weights of the update.
     cdef Job *job = <Job *>argument
@@ -66,10 +74,7 @@ cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
                 return
             batch += 1
         batch = 0
-        if thread == 0:
-            end_epoch(job)
-        barrier(team)
-        if job.ended:
+        if is_over(job, thread, team):
             return
 
 
@@ -142,10 +147,7 @@ cdef void by_columns(void *argument, int thread, cb_team *team) noexcept nogil:
         if job.stops[turn]:
             break
         batch = 0
-        if thread == 0:
-            end_epoch(job)
-        barrier(team)
-        if job.ended:
+        if is_over(job, thread, team):
             break
     if not z_apart:
         p.layer[1].z = a[0]
@@ -219,8 +221,5 @@ cdef void by_turns(void *argument, int thread, cb_team *team) noexcept nogil:
                 return
             batch += 1
         batch = 0
-        if thread == 0:
-            end_epoch(job)
-        barrier(team)
-        if job.ended:
+        if is_over(job, thread, team):
             return

@@ -39,7 +39,7 @@ class Activation:
         ``(z, a) -> da_j/dz_j`` where the function is element-wise, else None.
     jacobian : callable
         ``(z, a) -> J`` (m, n, n) with ``J[s, k, j] = da_k/dz_j``.
-    parameter : float
+    parameter : float, optional
         alpha, of the functions that have one.
     """
 
@@ -50,7 +50,7 @@ class Activation:
     function: Callable[[Array], Array] = field(compare=False, repr=False)
     derivative: Callable[[Array, Array], Array] | None = field(compare=False, repr=False)
     jacobian: Callable[[Array, Array], Array] = field(compare=False, repr=False)
-    parameter: float = 0.0
+    parameter: float | None = None
 
     def __str__(self) -> str:
         """The name, with the parameter where there is one: `get` reads it."""
@@ -72,7 +72,7 @@ def _elementwise(
     image: tuple[float, float],
     function: Callable[[Array], Array],
     derivative: Callable[[Array, Array], Array],
-    parameter: float = 0.0,
+    parameter: float | None = None,
 ) -> Activation:
     return Activation(
         name, formula, code, image, function, derivative, _diagonal(derivative), parameter
@@ -253,7 +253,7 @@ _FAMILIES = {"leaky_relu": leaky_relu, "elu": elu}
 
 def spell(row: Any) -> str:
     """``name``, or ``name(parameter)`` of those that have one."""
-    return f"{row.name}({row.parameter!r})" if row.parameter else str(row.name)
+    return str(row.name) if row.parameter is None else f"{row.name}({row.parameter!r})"
 
 
 def parse(text: Any, rows: dict[str, Any], families: dict[str, Any]) -> Any:

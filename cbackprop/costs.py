@@ -42,7 +42,7 @@ class Cost:
         that, and `value_from_z`.
     value_from_z : callable or None
         ``(z, y) -> C`` of each sample without overflow, for outputs of the partner.
-    parameter : float
+    parameter : float, optional
         Of the costs that have one.
     threshold : float
         An output from here on says yes.
@@ -59,7 +59,7 @@ class Cost:
     value_from_z: Callable[[Array, Array], Array] | None = field(
         default=None, compare=False, repr=False
     )
-    parameter: float = 0.0
+    parameter: float | None = None
     threshold: float = 0.5
 
     def __str__(self) -> str:

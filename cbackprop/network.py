@@ -16,6 +16,7 @@ from cbackprop import (
     _derivatives,
     _engine,
     _gate,
+    _options,
     _run,
     _threads,
     _training,
@@ -159,8 +160,8 @@ class Network:
     def _start(self) -> None:
         """Arena, the two ways to hold it and the input transform as the core reads it."""
         bits = 8 * self.dtype.itemsize
-        codes = [(sigma.code, sigma.parameter) for sigma in self.activations]
-        cost = (self.cost.code, self.cost.parameter)
+        codes = [(sigma.code, sigma.parameter or 0.0) for sigma in self.activations]
+        cost = (self.cost.code, self.cost.parameter or 0.0)
         stable = self.cost.stable_with(self.activations[-1])
         self._engine = _engine.Engine(self.sizes, codes, cost, stable, bits)
         busy = "network is busy: it is being {} in another thread"
@@ -386,7 +387,7 @@ class Network:
         if weight_decay is not None:
             rule = optimizers.with_weight_decay(rule, weight_decay)
         l1, l2 = check.real("l1", l1, 0), check.real("l2", l2, 0)
-        drops = check.dropout(dropout, len(self.sizes) - 2)
+        drops = _options.dropout(dropout, len(self.sizes) - 2)
         clip = math.inf
         if clip_value is not None:
             clip = check.real("clip_value", clip_value, 0, open_end=True)
@@ -397,8 +398,12 @@ class Network:
                 f"l2 = {l2!r} with learning_rate = {rate!r} and {len(array)} samples would turn "
                 "the weights' sign; expected learning_rate * l2 < samples"
             )
-        weights = check.weights(sample_weight, class_weight, target, self.sizes[-1])
-        target = check.smoothed(label_smoothing, target, self.sizes[-1], self.dtype)
+        weights = _options.weights(sample_weight, class_weight, target, self.sizes[-1])
+        if isinstance(rate, float) and rate * rule.row[-1] >= 1:
+            raise ValueError(
+                f"weight_decay = {rule.row[-1]:g} with learning_rate = {rate!r} would turn the "
+                "weights' sign; expected learning_rate * weight_decay < 1"
+            )
         chosen = None
         if validation_data is not None:
             if validation_split:
@@ -411,11 +416,12 @@ class Network:
             check.refuse_nonfinite("X of validation_data", checked, self.dtype)
             self._targets(validation_data[1], len(checked), target.classes, "y of validation_data")
         elif validation_split:
-            chosen, held_out = check.split(validation_split, target, self._key)
+            chosen, held_out = _options.split(validation_split, target, self._key)
             check.refuse_nonfinite("X", array, self.dtype)
             validation_data = (array[held_out], check.as_array("y", y)[held_out])
-        stopping = check.early_stopping(early_stopping, validation_data is not None)
-        check.callbacks(callbacks)
+        target = _options.smoothed(label_smoothing, target, self.sizes[-1], self.dtype)
+        stopping = _options.early_stopping(early_stopping, validation_data is not None)
+        _options.callbacks(callbacks)
         n = len(array) if chosen is None else len(chosen)
         if weights is not None and chosen is not None and not weights[chosen].any():
             raise ValueError("sample_weight of all rows that validation_split leaves is 0")
@@ -542,7 +548,7 @@ class Network:
         """
         array, rows = self._rows(X)
         target = self._targets(y, len(array))
-        weights = check.weights(sample_weight, None, target, self.sizes[-1])
+        weights = _options.weights(sample_weight, None, target, self.sizes[-1])
         return self._derive(array, rows, target.core, False, weights, n_threads)
 
     def pullback(self, X: Any, v: Any, *, n_threads: int | None = None) -> Gradients:

@@ -3,9 +3,10 @@
  * times_sigma_prime. Derivatives are written in terms of a = sigma(z) where that is possible;
  * cb_needs_z (kernels.h) names those that want z.
  */
-#define EVERY_ACTIVATION(X)                                                                \
-    X(CB_IDENTITY) X(CB_SIGMOID) X(CB_TANH) X(CB_RELU) X(CB_LEAKY_RELU) X(CB_ELU) X(CB_SELU) \
-        X(CB_SOFTPLUS) X(CB_SILU) X(CB_GELU) X(CB_SOFTSIGN) X(CB_HARD_TANH) X(CB_SINE)
+#define EVERY_ACTIVATION(X)                                                                  \
+    X(CB_IDENTITY)                                                                           \
+    X(CB_SIGMOID) X(CB_TANH) X(CB_RELU) X(CB_LEAKY_RELU) X(CB_ELU) X(CB_SELU) X(CB_SOFTPLUS) \
+        X(CB_SILU) X(CB_GELU) X(CB_SOFTSIGN) X(CB_HARD_TANH) X(CB_SINE)
 
 INLINE int is_elementwise(int activation) { return activation != CB_SOFTMAX; }
 
@@ -25,8 +26,7 @@ INLINE vec sigma(int activation, vec alpha, vec z)
     case CB_LEAKY_RELU: return v_less(zero, z, z, alpha * z);
     case CB_ELU: return v_less(zero, z, z, alpha * v_expm1_of_negative(z));
     case CB_SELU:
-        return v_set(SELU_SCALE) *
-               v_less(zero, z, z, v_set(SELU_ALPHA) * v_expm1_of_negative(z));
+        return v_set(SELU_SCALE) * v_less(zero, z, z, v_set(SELU_ALPHA) * v_expm1_of_negative(z));
     case CB_SOFTPLUS: return v_max(zero, z) + v_log1p_unit(v_exp(-v_abs(z)));
     case CB_SILU: return z * v_sigmoid(z);
     case CB_GELU: return z * v_normal(z, &bell);
@@ -95,10 +95,10 @@ static void derivative_tile(const cb_layer *l, cb_index at, cb_index rows, cb_in
     if (l->activation == CB_IDENTITY)
         return;
     switch (l->activation) {
-#define ROW(SIGMA)                                                                             \
-    case SIGMA:                                                                                \
-        OVER_TILE(v_store(delta + i, times_sigma_prime(SIGMA, alpha, v_load(delta + i),        \
-                                                       v_load(z + i), v_load(a + i))))         \
+#define ROW(SIGMA)                                                                      \
+    case SIGMA:                                                                         \
+        OVER_TILE(v_store(delta + i, times_sigma_prime(SIGMA, alpha, v_load(delta + i), \
+                                                       v_load(z + i), v_load(a + i))))  \
         break;
         EVERY_ACTIVATION(ROW)
 #undef ROW

@@ -18,7 +18,8 @@ static double tree_sum(double s[CB_PANEL], cb_index n)
 /* 1/2 ||a - y||^2 */
 static double quadratic_value(const real *a, const real *y, cb_index n)
 {
-    double s[CB_PANEL]; /* the first n of them are set */
+    double s[CB_PANEL]; /* the first n of them are set; n > 0 */
+    s[0] = 0;
     for (int i = 0; i < CB_PANEL && i < n; i++) {
         const double d = (double)a[i] - (double)y[i];
         s[i] = d * d;
@@ -125,22 +126,4 @@ INLINE vec cost_slope(int cost, vec parameter, vec a, vec y)
     }
     default: return d;
     }
-}
-
-/* Class of the largest output; the first one of equals. */
-static cb_index arg_max(const real *x, cb_index n)
-{
-    cb_index best = 0;
-    for (cb_index j = 1; j < n; j++)
-        if (x[j] > x[best])
-            best = j;
-    return best;
-}
-
-static int same_side(const real *a, real threshold, const real *y, cb_index n)
-{
-    for (cb_index j = 0; j < n; j++)
-        if ((a[j] >= threshold) != (y[j] >= (real)0.5))
-            return 0;
-    return 1;
 }

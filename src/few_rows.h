@@ -35,25 +35,24 @@ INLINE void few_rows(const int MR, const int NV, cb_index K, const real *a, cb_i
 typedef void few_fn(cb_index K, const real *a, cb_index lda, const real *const w[MOST_VECTORS],
                     real *z, cb_index ldz);
 
-#define INSTANCE(MR, NV)                                                               \
-    static void few_##MR##x##NV(cb_index K, const real *a, cb_index lda,               \
+#define INSTANCE(MR, NV)                                                                  \
+    static void few_##MR##x##NV(cb_index K, const real *a, cb_index lda,                  \
                                 const real *const w[MOST_VECTORS], real *z, cb_index ldz) \
-    {                                                                                  \
-        few_rows(MR, NV, K, a, lda, w, z, ldz);                                        \
+    {                                                                                     \
+        few_rows(MR, NV, K, a, lda, w, z, ldz);                                           \
     }
 #define EVERY(X, MR) X(MR, 1) X(MR, 2) X(MR, 3) X(MR, 4) X(MR, 5) X(MR, 6) X(MR, 7) X(MR, 8)
 EVERY(INSTANCE, 1)
 EVERY(INSTANCE, 2)
 #undef INSTANCE
 #define ENTRY(MR, NV) few_##MR##x##NV,
-static few_fn *const few_tiles[CB_FEW_ROWS][MOST_VECTORS] = {{EVERY(ENTRY, 1)},
-                                                             {EVERY(ENTRY, 2)}};
+static few_fn *const few_tiles[CB_FEW_ROWS][MOST_VECTORS] = {{EVERY(ENTRY, 1)}, {EVERY(ENTRY, 2)}};
 #undef ENTRY
 #undef EVERY
 
 /* z = b + a_in w^T for `vectors` vectors of neurons, stride elements from panel to panel. */
-static void weighted_few(cb_index K, const real *a_in, cb_index lda, const real *w,
-                         cb_index stride, cb_index rows, cb_index vectors, real *z, cb_index ldz)
+static void weighted_few(cb_index K, const real *a_in, cb_index lda, const real *w, cb_index stride,
+                         cb_index rows, cb_index vectors, real *z, cb_index ldz)
 {
     for (cb_index v = 0; v < vectors; v += MOST_VECTORS) {
         const cb_index n = vectors - v < MOST_VECTORS ? vectors - v : MOST_VECTORS;

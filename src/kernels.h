@@ -20,12 +20,32 @@
 typedef ptrdiff_t cb_index;
 
 enum cb_activation {
-    CB_IDENTITY, CB_SIGMOID, CB_TANH, CB_RELU, CB_SOFTMAX, CB_LEAKY_RELU, CB_ELU, CB_SELU,
-    CB_SOFTPLUS, CB_SILU, CB_GELU, CB_SOFTSIGN, CB_HARD_TANH, CB_SINE
+    CB_IDENTITY,
+    CB_SIGMOID,
+    CB_TANH,
+    CB_RELU,
+    CB_SOFTMAX,
+    CB_LEAKY_RELU,
+    CB_ELU,
+    CB_SELU,
+    CB_SOFTPLUS,
+    CB_SILU,
+    CB_GELU,
+    CB_SOFTSIGN,
+    CB_HARD_TANH,
+    CB_SINE
 };
 enum cb_cost {
-    CB_QUADRATIC, CB_CROSS_ENTROPY, CB_LOG_LIKELIHOOD, CB_ABSOLUTE, CB_HUBER, CB_LOG_COSH,
-    CB_QUANTILE, CB_POISSON, CB_HINGE, CB_SQUARED_HINGE
+    CB_QUADRATIC,
+    CB_CROSS_ENTROPY,
+    CB_LOG_LIKELIHOOD,
+    CB_ABSOLUTE,
+    CB_HUBER,
+    CB_LOG_COSH,
+    CB_QUANTILE,
+    CB_POISSON,
+    CB_HINGE,
+    CB_SQUARED_HINGE
 };
 enum cb_score { CB_ARGMAX, CB_SUBSET, CB_SQUARED_ERROR, CB_SUBSET_AT_ZERO };
 enum cb_source { CB_UINT8, CB_FLOAT32, CB_FLOAT64 };
@@ -33,8 +53,16 @@ enum cb_rule {
     CB_STORE, /* nabla = sum / m */
     CB_SUM,   /* nabla = sum */
     /* updates.h: */
-    CB_SGD, CB_MOMENTUM, CB_NESTEROV, CB_ADAGRAD, CB_RMSPROP, CB_ADAM, CB_AMSGRAD, CB_NADAM,
-    CB_LION, CB_RPROP,
+    CB_SGD,
+    CB_MOMENTUM,
+    CB_NESTEROV,
+    CB_ADAGRAD,
+    CB_RMSPROP,
+    CB_ADAM,
+    CB_AMSGRAD,
+    CB_NADAM,
+    CB_LION,
+    CB_RPROP,
     CB_SGD_ADJUSTED /* CB_SGD where adjusts or bias_decay is in use */
 };
 
@@ -193,16 +221,16 @@ typedef struct cb_kernels {
     /* For each of `tiles` even parts of the inputs row .. row + rows, none larger than
      * tile_rows: to[s][r] = a_in[s][the part's first + r]: [tiles][m][tile_rows]; `to` has room
      * for one vector more. */
-    void (*block_inputs)(const cb_layer *l, cb_index m, cb_index row, cb_index rows,
-                         cb_index tiles, void *to);
+    void (*block_inputs)(const cb_layer *l, cb_index m, cb_index row, cb_index rows, cb_index tiles,
+                         void *to);
 
     /* sum[k][j] = sum_s a_in[s][k] delta[s][j], for inputs row .. row + rows (the input
      * n_in is the bias's constant 1), in that many tiles, and neurons col .. col + cols; then
      * the rule. inputs: what block_inputs() made of them, with delta_block; or NULL: a_in and
      * delta. Between tiles, rows of the next mini-batch are asked for where ahead is given. */
-    void (*gradient)(const cb_layer *l, cb_index m, const void *inputs, cb_index row,
-                     cb_index rows, cb_index tiles, cb_index col, cb_index cols,
-                     const cb_update *update, cb_ahead *ahead);
+    void (*gradient)(const cb_layer *l, cb_index m, const void *inputs, cb_index row, cb_index rows,
+                     cb_index tiles, cb_index col, cb_index cols, const cb_update *update,
+                     cb_ahead *ahead);
 
     /* The rule for sums that nabla holds, in the same region. */
     void (*apply)(const cb_layer *l, cb_index row, cb_index rows, cb_index col, cb_index cols,

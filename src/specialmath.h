@@ -13,8 +13,8 @@
 #define TAIL_MOST 14
 static const real sin_terms[] = {-0x1.555556p-3f, 0x1.11110cp-7f, -0x1.a017e4p-13f, 0x1.71715p-19f,
                                  -0x1.9a6ecp-26f};
-static const real tail_terms[] = {0x1.525e24p-1f,  -0x1.ea57d6p-5f, -0x1.516e3ap-5f,
-                                  0x1.429316p-4f,  -0x1.0507b2p-4f, 0x1.fe7d76p-6f,
+static const real tail_terms[] = {0x1.525e24p-1f,  -0x1.ea57d6p-5f,  -0x1.516e3ap-5f,
+                                  0x1.429316p-4f,  -0x1.0507b2p-4f,  0x1.fe7d76p-6f,
                                   -0x1.fc9cdap-8f, -0x1.99e6aap-11f, 0x1.27e44ep-10f,
                                   -0x1.ea135p-15f, -0x1.ca73d2p-14f};
 #else
@@ -27,9 +27,9 @@ static const real tail_terms[] = {0x1.525e24p-1f,  -0x1.ea57d6p-5f, -0x1.516e3ap
 #define TAIL_CENTRE 5
 #define TAIL_MOST 39
 static const real sin_terms[] = {
-    -0x1.5555555555555p-3, 0x1.1111111111111p-7, -0x1.a01a01a019fddp-13, 0x1.71de3a5569d7dp-19,
-    -0x1.ae64567d5266fp-26, 0x1.6124604c3ad36p-33, -0x1.ae7eb68602cd3p-41, 0x1.94fdc57a24c1cp-49,
-    -0x1.2669c784bb4fp-57};
+    -0x1.5555555555555p-3,  0x1.1111111111111p-7,   -0x1.a01a01a019fddp-13,
+    0x1.71de3a5569d7dp-19,  -0x1.ae64567d5266fp-26, 0x1.6124604c3ad36p-33,
+    -0x1.ae7eb68602cd3p-41, 0x1.94fdc57a24c1cp-49,  -0x1.2669c784bb4fp-57};
 static const real tail_terms[] = {
     0x1.4ec0b88013f3ap-1,   -0x1.0cb236a6a53e8p-4,  -0x1.78777c9acfc0cp-7,  0x1.c635928c17e61p-5,
     -0x1.04373caae29b7p-4,  0x1.8d69ddce53cap-5,    -0x1.be7c4590c3dbp-6,   0x1.678b5b57579b5p-7,

@@ -66,7 +66,7 @@ static inline int cb_labels(const void *data, ptrdiff_t stride, int size, int is
         switch (size) {
         case 1: v = is_signed ? *(const int8_t *)p : *(const uint8_t *)p; break;
         case 2: v = is_signed ? *(const int16_t *)p : *(const uint16_t *)p; break;
-        case 4: v = is_signed ? *(const int32_t *)p : (int64_t) * (const uint32_t *)p; break;
+        case 4: v = is_signed ? *(const int32_t *)p : (int64_t)*(const uint32_t *)p; break;
         default: v = *(const int64_t *)p; /* unsigned beyond 2^63: negative, refused */
         }
         if (v < 0 || v >= count)

@@ -176,10 +176,10 @@ typedef void columns_fn(cb_index K, const real *a, cb_index lda, const real *b0,
         columns_tile(MR, NV, K, a, lda, b0, b1, ldb, o);                                          \
     }
 #if TILE_ROWS == 12
-#define EVERY_TILE(X, NV)                                                                       \
-    X(1, NV)                                                                                    \
-    X(2, NV) X(3, NV) X(4, NV) X(5, NV) X(6, NV) X(7, NV) X(8, NV) X(9, NV) X(10, NV) X(11, NV) \
-        X(12, NV)
+#define EVERY_TILE(X, NV) \
+    X(1, NV)              \
+    X(2, NV)              \
+    X(3, NV) X(4, NV) X(5, NV) X(6, NV) X(7, NV) X(8, NV) X(9, NV) X(10, NV) X(11, NV) X(12, NV)
 #else
 #define EVERY_TILE(X, NV) X(1, NV) X(2, NV) X(3, NV) X(4, NV) X(5, NV) X(6, NV)
 #endif

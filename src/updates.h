@@ -125,27 +125,27 @@ INLINE constants constants_of(const cb_update *u)
 }
 
 /* The rule for `rows` vectors of w, one below the other from element `at`; sums alike. */
-#define APPLY(RULE, PLANES)                                                       \
-    static void apply_##RULE(const cb_layer *l, cb_index at, cb_index rows,       \
-                             const real *sums, int bias_row, const cb_update *u)  \
-    {                                                                             \
-        const constants c = constants_of(u);                                      \
-        const vec decay = v_set((real)u->decay);                                  \
-        const vec bias_decay = v_set((real)u->bias_decay);                        \
-        const int adjusts = u->adjusts;                                           \
-        real *w = (real *)l->w + at, *plane[3] = {0};                             \
-        for (int k = 0; k < PLANES; k++)                                          \
-            plane[k] = (real *)((char *)l->state + k * l->plane) + at;            \
-        for (cb_index r = 0, i = 0; r < rows; r++, i += CB_PANEL) {               \
-            vec p[3] = {0}, s = v_load(sums + i), x = v_load(w + i);              \
-            for (int k = 0; k < PLANES; k++)                                      \
-                p[k] = v_load(plane[k] + i);                                      \
-            if (adjusts)                                                          \
-                s = adjusted(u, r == bias_row, x, s);                             \
-            v_store(w + i, RULE(&c, x * (r == bias_row ? bias_decay : decay), s, p)); \
-            for (int k = 0; k < PLANES; k++)                                      \
-                v_store(plane[k] + i, p[k]);                                      \
-        }                                                                         \
+#define APPLY(RULE, PLANES)                                                                   \
+    static void apply_##RULE(const cb_layer *l, cb_index at, cb_index rows, const real *sums, \
+                             int bias_row, const cb_update *u)                                \
+    {                                                                                         \
+        const constants c = constants_of(u);                                                  \
+        const vec decay = v_set((real)u->decay);                                              \
+        const vec bias_decay = v_set((real)u->bias_decay);                                    \
+        const int adjusts = u->adjusts;                                                       \
+        real *w = (real *)l->w + at, *plane[3] = {0};                                         \
+        for (int k = 0; k < PLANES; k++)                                                      \
+            plane[k] = (real *)((char *)l->state + k * l->plane) + at;                        \
+        for (cb_index r = 0, i = 0; r < rows; r++, i += CB_PANEL) {                           \
+            vec p[3] = {0}, s = v_load(sums + i), x = v_load(w + i);                          \
+            for (int k = 0; k < PLANES; k++)                                                  \
+                p[k] = v_load(plane[k] + i);                                                  \
+            if (adjusts)                                                                      \
+                s = adjusted(u, r == bias_row, x, s);                                         \
+            v_store(w + i, RULE(&c, x * (r == bias_row ? bias_decay : decay), s, p));         \
+            for (int k = 0; k < PLANES; k++)                                                  \
+                v_store(plane[k] + i, p[k]);                                                  \
+        }                                                                                     \
     }
 APPLY(sgd, 0)
 APPLY(momentum, 1)

@@ -189,8 +189,8 @@ INLINE void clear_rest(real *row, cb_index n, cb_index ld)
 INLINE vec v_quotient(vec n, vec d)
 {
     const vec one = v_set((real)1);
-    const ivec magic = (ivec)v_set((real)0) +
-                       (CB_BITS == 32 ? (ireal)0x7EF311C3 : (ireal)0x7FDE623822FC16E6);
+    const ivec magic =
+        (ivec)v_set((real)0) + (CB_BITS == 32 ? (ireal)0x7EF311C3 : (ireal)0x7FDE623822FC16E6);
     vec x = (vec)(magic - v_bits(d));
     for (int i = 0; i < (CB_BITS == 32 ? 2 : 3); i++) {
         const vec e = v_fma(-d, x, one); /* e, then e^3 */

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cbackprop import Network, activations, certify, costs, reference
+from cbackprop import Network, activations, certify, costs, load, reference
 
 SIGMAS = [*activations.ACTIVATIONS, "leaky_relu(0.3)", "elu(0.5)"]
 PAIRS = [
@@ -161,6 +161,16 @@ def test_outputs_on_which_a_cost_has_no_value(output, cost, remedy):
 def test_parameters_out_of_range(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("sigma", ["leaky_relu(0.0)", "elu(0.0)", "elu(0.5)", "relu"])
+def test_a_parameter_of_zero_is_not_the_default(sigma, tmp_path):
+    net = Network([2, 3, 1], activation=sigma, rng=0)
+    net.save(tmp_path / "net")
+    again = load(tmp_path / "net")
+    assert again.activations == net.activations
+    assert str(again.activations[0]) == sigma
+    assert again.predict(-np.eye(2)).tobytes() == net.predict(-np.eye(2)).tobytes()
 
 
 @pytest.mark.parametrize("cost", ["hinge", "squared_hinge"])

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from cbackprop import EarlyStopping, Network, _engine, load, reference, schedules
+from cbackprop import EarlyStopping, Network, _engine, _options, load, reference, schedules
 from cbackprop.optimizers import OPTIMIZERS, AdamW
 from cbackprop.schedules import per_step
 
@@ -134,12 +134,10 @@ def test_a_split_is_stratified_seeded_and_the_same_again():
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("targets", [LABELS, Y], ids=["labels", "real"])
 def test_training_on_chosen_rows_is_training_on_those_rows(targets, threads):
-    from cbackprop import _validation
-
     output = "softmax" if targets.ndim == 1 else "identity"
     split, alone = network(output=output), network(output=output)
     target = split._targets(targets, 60)
-    chosen, held_out = _validation.split(0.25, target, split._key)
+    chosen, held_out = _options.split(0.25, target, split._key)
     assert sorted([*chosen, *held_out]) == list(range(60))
     options = {"epochs": 3, "batch_size": 7, "l2": 0.1, "l1": 0.1, "n_threads": threads}
     h = split.train(X, targets, validation_split=0.25, **options)
@@ -148,6 +146,15 @@ def test_training_on_chosen_rows_is_training_on_those_rows(targets, threads):
     )
     assert bits(split) == bits(alone)
     assert (h.cost, h.score, h.validation_cost) == (g.cost, g.score, g.validation_cost)
+
+
+def test_smoothed_labels_are_split_as_the_labels_are():
+    labels = np.array([0] * 40 + [1] * 15 + [2] * 5)
+    split, alone = network(), network()
+    split.train(X, labels, validation_split=0.2, label_smoothing=0.1)
+    chosen, _ = _options.split(0.2, split._targets(labels, 60), split._key)
+    alone.train(X[chosen], labels[chosen], label_smoothing=0.1)
+    assert bits(alone) == bits(split)
 
 
 def test_early_stopping_puts_the_best_weights_back():
@@ -383,6 +390,7 @@ def test_no_dropout_is_no_dropout():
         ({"dropout": "half"}, TypeError, "dropout = 'half', expected"),
         ({"l1": -1.0}, ValueError, "l1 = -1.0, expected a finite number >= 0"),
         ({"weight_decay": -1.0}, ValueError, "weight_decay = -1.0, expected"),
+        ({"weight_decay": 200.0}, ValueError, "weight_decay = 200 with learning_rate = 0.01 would"),
         ({"clip_value": 0.0}, ValueError, "clip_value = 0.0, expected a finite number > 0"),
         ({"validation_split": 1.0}, ValueError, "validation_split = 1.0, expected a number below"),
         ({"validation_split": 0.001}, ValueError, "leaves 0 to validate on"),

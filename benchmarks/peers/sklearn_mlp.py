@@ -19,7 +19,7 @@ def build(work, X, y, weights, threads, dtype):
         tol=0.0, n_iter_no_change=10**9, shuffle=False,
     )  # fmt: skip
     target = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-    few = {"classes": np.unique(target)} if kind is MLPClassifier else {}
+    few = {"classes": np.arange(max(2, work.sizes[-1]))} if kind is MLPClassifier else {}
     first = slice(0, work.batch)
     model.partial_fit(X[first], target[first], **few)
     for own, (w, _) in zip(model.coefs_, weights, strict=True):

@@ -74,24 +74,38 @@ def copies(net: cbackprop.Network) -> tuple[list[Array], list[Array]]:
     return [w.copy() for w in net.weights], [b[:, None].copy() for b in net.biases]
 
 
-def loaded(
-    sizes: Sequence[int], cost: str, weights: list[Array], biases: list[Array]
-) -> cbackprop.Network:
-    """A network of this package with the book's weights."""
-    net = cbackprop.Network(list(sizes), cost=cost, init="zeros", dtype="float64", rng=0)
-    net.weights = [np.asarray(w, np.float64) for w in weights]
-    net.biases = [np.asarray(b, np.float64).ravel() for b in biases]
-    return net
+class SigmoidNetwork:
+    """What the book's two networks have in common; ``engine_cost`` is the engine's name of
+    their cost."""
+
+    sizes: Sequence[int]
+    weights: list[Array]
+    biases: list[Array]
+    engine_cost: str
+
+    def _loaded(self) -> cbackprop.Network:
+        """A network of this package with these weights."""
+        net = cbackprop.Network(
+            list(self.sizes), cost=self.engine_cost, init="zeros", dtype="float64", rng=0
+        )
+        net.weights = [np.asarray(w, np.float64) for w in self.weights]
+        net.biases = [np.asarray(b, np.float64).ravel() for b in self.biases]
+        return net
+
+    def feedforward(self, a: Array) -> Array:
+        """The output (n_L, 1) for an input column (n_0, 1)."""
+        result: Array = self._loaded().predict(np.asarray(a, np.float64).reshape(1, -1)).T
+        return result
+
+    def backprop(self, x: Array, y: Array) -> tuple[list[Array], list[Array]]:
+        """(nabla_b, nabla_w) of one pair: BP1 to BP4."""
+        return gradients(self._loaded(), [(x, y)])
 
 
 def outputs(net: cbackprop.Network, data: Pairs) -> Array:
     """a^L of every pair, one a row."""
     X = np.stack([np.asarray(x).ravel() for x, _ in data])
     return net.predict(X if X.dtype in (np.uint8, np.float32) else X.astype(np.float64))
-
-
-def as_column(a: Any) -> Array:
-    return np.asarray(a, np.float64).reshape(-1, 1)
 
 
 def gradients(net: cbackprop.Network, data: Pairs) -> tuple[list[Array], list[Array]]:

@@ -19,7 +19,7 @@ from cbackprop.book import _engine
 Array = NDArray[Any]
 
 
-class Network:
+class Network(_engine.SigmoidNetwork):
     """A network of sigmoid neurons with Gaussian initial weights and biases.
 
     Parameters
@@ -29,19 +29,13 @@ class Network:
         ``numpy.random`` in the book's order: all biases, then all weights.
     """
 
+    engine_cost = "quadratic"
+
     def __init__(self, sizes: Sequence[int]) -> None:
         self.num_layers = len(sizes)
         self.sizes = sizes
         self.biases = [np.random.randn(n, 1) for n in sizes[1:]]
         self.weights = [np.random.randn(n, before) for before, n in itertools.pairwise(sizes)]
-
-    def _loaded(self) -> Any:
-        return _engine.loaded(self.sizes, "quadratic", self.weights, self.biases)
-
-    def feedforward(self, a: Array) -> Array:
-        """The output (n_L, 1) for an input column (n_0, 1)."""
-        result: Array = self._loaded().predict(_engine.as_column(a).T).T
-        return result
 
     def SGD(
         self,
@@ -59,7 +53,7 @@ class Network:
             training_data = list(training_data)
         if test_data is not None:
             test_data = list(test_data)
-        trainer = _engine.Trainer(self.sizes, "quadratic", training_data)
+        trainer = _engine.Trainer(self.sizes, self.engine_cost, training_data)
         for j in range(epochs):
             self.weights, self.biases = trainer.epoch(
                 self.weights, self.biases, mini_batch_size, eta
@@ -75,10 +69,6 @@ class Network:
         step = eta / len(mini_batch)
         self.weights = [w - step * g for w, g in zip(self.weights, nabla_w, strict=True)]
         self.biases = [b - step * g for b, g in zip(self.biases, nabla_b, strict=True)]
-
-    def backprop(self, x: Array, y: Array) -> tuple[list[Array], list[Array]]:
-        """(nabla_b, nabla_w) of one pair: BP1 to BP4."""
-        return _engine.gradients(self._loaded(), [(x, y)])
 
     def evaluate(self, test_data: Any) -> int:
         """How many of the pairs (x, label) have their largest output at the label."""

@@ -64,7 +64,7 @@ class CrossEntropyCost:
         return a - y
 
 
-class Network:
+class Network(_engine.SigmoidNetwork):
     """A network of sigmoid neurons.
 
     Parameters
@@ -80,6 +80,7 @@ class Network:
         self.sizes = sizes
         self.default_weight_initializer()
         self.cost = cost
+        self.engine_cost = cost.engine
 
     def default_weight_initializer(self) -> None:
         """Biases from N(0, 1), weights from N(0, 1 / n_in)."""
@@ -93,14 +94,6 @@ class Network:
         """Biases and weights from N(0, 1), as in chapter 1."""
         self.biases = [np.random.randn(n, 1) for n in self.sizes[1:]]
         self.weights = [np.random.randn(n, before) for before, n in itertools.pairwise(self.sizes)]
-
-    def _loaded(self) -> Any:
-        return _engine.loaded(self.sizes, self.cost.engine, self.weights, self.biases)
-
-    def feedforward(self, a: Array) -> Array:
-        """The output (n_L, 1) for an input column (n_0, 1)."""
-        result: Array = self._loaded().predict(_engine.as_column(a).T).T
-        return result
 
     def SGD(
         self,
@@ -127,7 +120,7 @@ class Network:
             training_data = list(training_data)
         evaluation = list(evaluation_data) if evaluation_data is not None else []
         n = len(training_data)
-        trainer = _engine.Trainer(self.sizes, self.cost.engine, training_data)
+        trainer = _engine.Trainer(self.sizes, self.engine_cost, training_data)
         curves: tuple[list[float], list[int], list[float], list[int]] = ([], [], [], [])
         for j in range(epochs):
             self.weights, self.biases = trainer.epoch(
@@ -155,10 +148,6 @@ class Network:
         step, keep = eta / len(mini_batch), 1 - eta * (lmbda / n)
         self.weights = [keep * w - step * g for w, g in zip(self.weights, nabla_w, strict=True)]
         self.biases = [b - step * g for b, g in zip(self.biases, nabla_b, strict=True)]
-
-    def backprop(self, x: Array, y: Array) -> tuple[list[Array], list[Array]]:
-        """(nabla_b, nabla_w) of one pair: BP1 to BP4."""
-        return _engine.gradients(self._loaded(), [(x, y)])
 
     def accuracy(self, data: Any, convert: bool = False) -> int:
         """How many are right. ``convert``: the pairs are (x, y) with y a column, as training

@@ -1,0 +1,138 @@
+"""The gate for what only ``train`` takes: the split, weights, dropout, smoothing, callbacks.
+Messages are of the kind that `_validation` gives."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbackprop import _engine
+from cbackprop._validation import ARGMAX, Target, as_array, dense_targets, real
+from cbackprop.callbacks import EarlyStopping
+
+Array = NDArray[Any]
+
+
+def split(fraction: float, target: Target, key: int) -> tuple[Array, Array]:
+    """Indices (int64) of the rows to train on and of those held out: of labels, the same part
+    of each. A function of the seed and of the targets."""
+    fraction = real("validation_split", fraction, 0)
+    n = len(target.array)
+    if fraction >= 1:
+        raise ValueError(f"validation_split = {fraction!r}, expected a number below 1")
+    generator = np.random.default_rng([key, 1])
+    labels = target.array if target.array.ndim == 1 else np.zeros(n, np.int32)
+    parts = []
+    for label in np.unique(labels):
+        rows = generator.permutation(np.flatnonzero(labels == label))
+        parts.append(rows[: round(fraction * len(rows))])
+    held_out = np.sort(np.concatenate(parts)).astype(np.int64)
+    chosen = np.setdiff1d(np.arange(n, dtype=np.int64), held_out)
+    if not len(held_out) or not len(chosen):
+        raise ValueError(
+            f"validation_split = {fraction!r} of {n} rows leaves {len(held_out)} to validate on "
+            f"and {len(chosen)} to train on; expected at least one each"
+        )
+    return chosen, held_out
+
+
+def early_stopping(value: Any, validated: bool) -> Any:
+    """None or an EarlyStopping, from None, a bool or an EarlyStopping."""
+    if value is None or value is False:
+        return None
+    stopping = EarlyStopping() if value is True else value
+    if not isinstance(stopping, EarlyStopping):
+        raise TypeError(f"early_stopping = {value!r}, expected True or an EarlyStopping")
+    if stopping.monitor.startswith("validation") and not validated:
+        raise ValueError(
+            f"early_stopping looks at {stopping.monitor!r}: give validation_data= or "
+            "validation_split=, or EarlyStopping(monitor='cost')"
+        )
+    return stopping
+
+
+def callbacks(values: Any) -> None:
+    """A sequence of objects with on_epoch_end."""
+    if values == ():
+        return
+    if not isinstance(values, Sequence):
+        raise TypeError(f"callbacks = {values!r}, expected a list of objects")
+    for value in values:
+        if not callable(getattr(value, "on_epoch_end", None)):
+            raise TypeError(f"callbacks: {value!r} has no method on_epoch_end(net, history)")
+
+
+def dropout(value: Any, n_hidden: int) -> list[int] | None:
+    """Of the input and each hidden layer, in 65536ths; None where nothing is dropped."""
+    if type(value) is float and value == 0:
+        return None
+    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
+        if len(value) != n_hidden + 1:
+            raise ValueError(
+                f"dropout has {len(value)} entries, expected {n_hidden + 1}: the input's, then "
+                "one for each hidden layer; or one number for all hidden layers"
+            )
+        parts = [real(f"dropout[{i}]", p, 0) for i, p in enumerate(value)]
+    else:
+        parts = [0.0] + [real("dropout", value, 0)] * n_hidden
+    for p in parts:
+        if p >= 1:
+            raise ValueError(f"dropout = {value!r}, expected probabilities below 1")
+    drops = [min(65535, round(65536 * p)) for p in parts]
+    return drops if any(drops) else None
+
+
+def weights(sample: Any, by_class: Any, target: Target, n_out: int) -> Array | None:
+    """float64 (n,) of the rows from sample_weight and class_weight; None where all are 1."""
+    if sample is None and by_class is None:
+        return None
+    n, result = len(target.array), None
+    if sample is not None:
+        result = as_array("sample_weight", sample)
+        if result.shape != (n,) or result.dtype.kind not in "biuf":
+            raise ValueError(
+                f"sample_weight: {result.dtype} of shape {result.shape}, expected numbers ({n},)"
+            )
+        result = np.ascontiguousarray(result, np.float64)
+        if not np.isfinite(result).all() or (result < 0).any():
+            i = int(np.flatnonzero(~(np.isfinite(result) & (result >= 0)))[0])
+            raise ValueError(f"sample_weight[{i}] = {result[i]}, expected a finite number >= 0")
+        if not result.any():
+            raise ValueError("sample_weight is 0 everywhere; expected a weight above 0")
+    if by_class is None:
+        return result
+    if target.array.ndim != 1:
+        raise ValueError("class_weight needs labels (n,); give sample_weight= for other targets")
+    count = np.bincount(target.array, minlength=max(2, n_out))
+    if isinstance(by_class, str) and by_class == "balanced":
+        present = count > 0
+        each = np.where(present, n / (present.sum() * np.maximum(count, 1)), 0.0)
+    elif isinstance(by_class, dict):
+        labels = list(range(len(count)) if target.classes is None else target.classes.tolist())
+        for label in by_class:
+            if label not in labels:
+                raise ValueError(f"class_weight of {label!r}, but the labels are {labels}")
+        each = np.array(
+            [real(f"class_weight[{x!r}]", by_class.get(x, 1.0), 0) for x in labels], np.float64
+        )
+    else:
+        raise ValueError(f"class_weight = {by_class!r}, expected 'balanced' or a dict")
+    result = each[target.array] * (1.0 if result is None else result)
+    if not result.any():
+        raise ValueError("class_weight leaves every row the weight 0")
+    return result
+
+
+def smoothed(amount: Any, target: Target, n_out: int, dtype: np.dtype[Any]) -> Target:
+    """Targets (1 - s) y + s / n_L where s > 0; scores stay those of the labels."""
+    amount = real("label_smoothing", amount, 0)
+    if amount == 0:
+        return target
+    if amount >= 1:
+        raise ValueError(f"label_smoothing = {amount!r}, expected a number below 1")
+    if target.score != ARGMAX:
+        raise ValueError("label_smoothing needs labels or one-hot targets, one output a class")
+    dense = (1 - amount) * dense_targets(target, n_out) + amount / n_out
+    dense = dense.astype(dtype)
+    return Target(dense, _engine.Targets(dense), target.classes, ARGMAX)

@@ -1,0 +1,108 @@
+/* A mini-batch's rows on their way from the user's arrays: a^0, and the targets. */
+static void set_not_finite(int *flag, vec bad)
+{
+    int any = 0;
+    for (int i = 0; i < LANES; i++)
+        any |= bad[i] != 0;
+    if (any) /* only ever raised, by any thread */
+        __atomic_store_n(flag, 1, __ATOMIC_RELAXED);
+}
+
+INLINE real source_value(const char *p, int type)
+{
+    switch (type) {
+    case CB_UINT8: return (real) * (const uint8_t *)p;
+    case CB_FLOAT32: return (real) * (const float *)p;
+    default: return (real) * (const double *)p;
+    }
+}
+
+/* One row as it comes, contiguous or strided; a loop for each type. */
+static void convert_row(const char *p, ptrdiff_t stride, int type, cb_index n, real *out)
+{
+    switch (type) {
+    case CB_UINT8:
+        if (stride == 1)
+            for (cb_index k = 0; k < n; k++)
+                out[k] = (real)((const uint8_t *)p)[k];
+        else
+            for (cb_index k = 0; k < n; k++)
+                out[k] = source_value(p + k * stride, CB_UINT8);
+        break;
+    case CB_FLOAT32:
+        if (stride == sizeof(float))
+            for (cb_index k = 0; k < n; k++)
+                out[k] = (real)((const float *)p)[k];
+        else
+            for (cb_index k = 0; k < n; k++)
+                out[k] = source_value(p + k * stride, CB_FLOAT32);
+        break;
+    default:
+        if (stride == sizeof(double))
+            for (cb_index k = 0; k < n; k++)
+                out[k] = (real)((const double *)p)[k];
+        else
+            for (cb_index k = 0; k < n; k++)
+                out[k] = source_value(p + k * stride, CB_FLOAT64);
+    }
+}
+
+/* v - v is 0, or NaN where v is not finite: summed into *bad. `from` may be `to`. */
+static void scale_row(const cb_rows *x, const real *from, real *to, vec *bad)
+{
+    const real *scale = x->scale, *shift = x->shift;
+    const cb_index n = x->width, whole = n - n % LANES;
+    for (cb_index k = 0; k < whole; k += LANES) {
+        vec v = v_load(from + k);
+        if (scale)
+            v = v_fma(v, v_load(scale + k), v_load(shift + k));
+        *bad += v - v;
+        v_store(to + k, v);
+    }
+    real rest = 0;
+    for (cb_index k = whole; k < n; k++) {
+        real v = from[k];
+        if (scale)
+            v = v_fma(v_set(v), v_set(scale[k]), v_set(shift[k]))[0];
+        rest += v - v;
+        to[k] = v;
+    }
+    if (whole < n)
+        *bad += v_set(rest);
+}
+
+static void gather(const cb_rows *x, const int64_t *index, cb_index row, cb_index rows, void *out,
+                   cb_index ld, int *non_finite)
+{
+    const cb_index n = x->width;
+    const int as_is =
+        x->type == (CB_BITS == 32 ? CB_FLOAT32 : CB_FLOAT64) && x->column_stride == sizeof(real);
+    vec bad = {0};
+    for (cb_index s = row; s < row + rows; s++) {
+        const cb_index i = index ? (cb_index)index[s] : s;
+        const char *from = (const char *)x->data + i * x->row_stride;
+        real *to = (real *)out + s * ld;
+        for (cb_index k = n - n % LANES; k < ld; k += LANES)
+            v_store(to + k, (vec){0});
+        if (!as_is)
+            convert_row(from, x->column_stride, x->type, n, to);
+        if (as_is || x->scale || x->type != CB_UINT8)
+            scale_row(x, as_is ? (const real *)from : to, to, &bad);
+        to[n] = (real)x->bias;
+    }
+    set_not_finite(non_finite, bad);
+}
+
+static void one_hot(const int32_t *labels, const int64_t *index, cb_index row, cb_index rows,
+                    void *y, cb_index ld, cb_index n)
+{
+    for (cb_index s = row; s < row + rows; s++) {
+        const int32_t label = labels[index ? (cb_index)index[s] : s];
+        real *to = (real *)y + s * ld;
+        clear_rest(to, 0, ld);
+        if (n == 1)
+            to[0] = (real)label;
+        else
+            to[label] = 1;
+    }
+}
