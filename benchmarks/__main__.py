@@ -101,6 +101,7 @@ def main():
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
     report = {"rows": {}, "missing": {}}
     for row in options.rows.split(","):
         if row == "predict":

@@ -25,7 +25,7 @@ cdef struct Pace:
     int trial               # slices still to time in this round
     double spent            # seconds on this round
     double rest             # seconds of training before the next round
-    double longest          # that the rest may last: doubled by every round
+    double patience         # a rest lasts so many times what its round lost
 
 
 cdef inline void begin_pace(Pace *pace, cb_index m, int least, int most, int guess, int owners,
@@ -34,7 +34,7 @@ cdef inline void begin_pace(Pace *pace, cb_index m, int least, int most, int gue
     cdef int threads = least
     pace.m, pace.least, pace.most, pace.owners, pace.takers = m, least, most, owners, takers
     pace.ways = pace.best = 0
-    pace.longest = 0.1
+    pace.patience = 10
     if guess <= takers:
         add_way(pace, guess, TURNS)
     add_way(pace, guess, SAMPLES)
@@ -87,14 +87,16 @@ cdef inline void report(Pace *pace, double per_sample, double elapsed) noexcept 
     pace.cost[way] = min(pace.cost[way], per_sample)
     pace.spent += elapsed
     pace.trial -= 1
-    if pace.trial:
+    # Long slices, of one long mini-batch each, need no second look.
+    if pace.trial and (pace.trial % pace.ways or pace.spent < 0.05):
         return
+    pace.trial = 0
     for way in range(pace.ways):
         if pace.cost[way] < pace.cost[pace.best]:
             pace.best = way
     for way in range(pace.ways):
         lost += pace.spent / pace.ways * (1 - pace.cost[pace.best] / pace.cost[way])
-    # Asking the others costs at most a fiftieth of the time in the long run; at first it is
-    # done more often, as threads that have just woken may share a core for a while.
-    pace.rest = max(<double>0.1, min(50 * lost, pace.longest))
-    pace.longest *= 2
+    # Asking the others costs a tenth of the time at first, as threads that have just woken may
+    # share a core for a while; a fiftieth in the long run.
+    pace.rest = max(<double>0.1, pace.patience * lost)
+    pace.patience = min(<double>50, 2 * pace.patience)
