@@ -34,7 +34,7 @@ cdef inline void begin_pace(Pace *pace, cb_index m, int least, int most, int gue
     cdef int threads = least
     pace.m, pace.least, pace.most, pace.owners, pace.takers = m, least, most, owners, takers
     pace.ways = pace.best = 0
-    pace.patience = 10
+    pace.patience = 25
     if guess <= takers:
         add_way(pace, guess, TURNS)
     add_way(pace, guess, SAMPLES)
@@ -88,7 +88,7 @@ cdef inline void report(Pace *pace, double per_sample, double elapsed) noexcept 
     pace.spent += elapsed
     pace.trial -= 1
     # Long slices, of one long mini-batch each, need no second look.
-    if pace.trial and (pace.trial % pace.ways or pace.spent < 0.05):
+    if pace.trial and (pace.trial % pace.ways or pace.spent < 0.02):
         return
     pace.trial = 0
     for way in range(pace.ways):
@@ -96,7 +96,7 @@ cdef inline void report(Pace *pace, double per_sample, double elapsed) noexcept 
             pace.best = way
     for way in range(pace.ways):
         lost += pace.spent / pace.ways * (1 - pace.cost[pace.best] / pace.cost[way])
-    # Asking the others costs a tenth of the time at first, as threads that have just woken may
+    # Asking the others costs a 25th of the time at first, as threads that have just woken may
     # share a core for a while; a fiftieth in the long run.
     pace.rest = max(<double>0.1, pace.patience * lost)
     pace.patience = min(<double>50, 2 * pace.patience)
