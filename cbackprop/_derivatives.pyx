@@ -75,6 +75,7 @@ def derive(Engine engine not None, Rows x not None, Targets y not None, bint giv
         saved = float_enter()
         run(derive_program, &d, threads)
         float_leave(saved)
+    engine.check()
     for i in range(0 if given else d.m):
         if d.weights == NULL:
             cost += w.p.costs[i]

@@ -55,7 +55,11 @@ cdef class Engine:
     cdef char *parameters
     cdef cb_cost_function cost
     cdef int stable
+    cdef object own         # Functions of the user's, or None
+    cdef readonly bint in_python    # any of them: one thread then
+    cdef const int *failed
     cdef Pace pace
+    cdef bint check(self) except 0
     cdef Workspace workspace(self, cb_index m, int threads, int kind, int score)
     cdef void put_back(self, Workspace w)
 

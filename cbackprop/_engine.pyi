@@ -30,8 +30,15 @@ class Engine:
     activations: tuple[int, ...]
     arena: Array
     def __init__(
-        self, sizes: Any, activations: Any, cost: tuple[int, float], stable: bool, bits: int
+        self,
+        sizes: Any,
+        activations: Any,
+        cost: tuple[int, float],
+        stable: bool,
+        bits: int,
+        own: Any = None,
     ) -> None: ...
+    in_python: bool
     dtype: np.dtype[Any]
     @property
     def held_alone(self) -> bool: ...

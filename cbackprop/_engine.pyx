@@ -16,7 +16,7 @@ from cbackprop._kernels cimport (CB_DROPS, CB_FEW_ROWS, CB_FLOAT32, CB_FLOAT64, 
                                  cb_float_enter, cb_float_leave, cb_index, cb_is_alone,
                                  cb_kernels, cb_kernels_choose, cb_kernels_in_use,
                                  cb_kernels_named, cb_layer, cb_leave_alone, cb_leave_shared,
-                                 cb_needs_z, cb_normal, cb_philox, cb_program, cb_random,
+                                 cb_needs_z, cb_normal, cb_own, cb_philox, cb_program, cb_random,
                                  cb_rows, cb_run, cb_seconds, cb_shuffle, cb_team,
                                  cb_team_size, cb_uniform, inputs_at_once, is_blocked, part,
                                  parts_of)
@@ -228,7 +228,7 @@ cdef class Workspace:
         for l in range(L + 1):
             plane = m * engine.layer[l].ld_out * item
             take(("a", l), plane)
-            if l > 0 and (l == L or kind == EVERYTHING or (
+            if l > 0 and (l == L or kind == EVERYTHING or engine.layer[l].own != NULL or (
                     kind != INFERENCE and cb_needs_z(engine.layer[l].activation))):
                 take(("z", l), plane)
             if l > 0 and (l == L or kind != INFERENCE):
@@ -255,7 +255,7 @@ cdef class Workspace:
                       <double *>(base + <cb_index>self.offsets["costs"]),
                       <double *>(base + <cb_index>self.offsets["scores"]),
                       <void **>(base + <cb_index>self.offsets["scratch pointers"]),
-                      cb_dropout(0, 0, 0, 0))
+                      cb_dropout(0, 0, 0, 0), engine.failed)
         for thread in range(threads if kind != INFERENCE else 0):
             self.p.scratch[thread] = base + <cb_index>self.offsets["scratch", thread]
         for l in range(L + 1):
@@ -379,8 +379,9 @@ cdef void run_survey(Survey *s) noexcept nogil:
 cdef class Engine:
     """Sizes, functions and parameters of one network in one precision."""
 
-    def __cinit__(self, sizes, activations, cost, bint stable, int bits):
+    def __cinit__(self, sizes, activations, cost, bint stable, int bits, own=None):
         cdef cb_index l
+        cdef uintptr_t at
         self.kernels = cb_kernels_in_use(bits)
         self.sizes, self.activations = tuple(sizes), tuple(activations)
         self.L, self.stable = len(sizes) - 1, stable
@@ -403,6 +404,26 @@ cdef class Engine:
                 self.products += self.layer[l].n_in * self.layer[l].n_out
         self.dtype = numpy.dtype(numpy.float32 if bits == 32 else numpy.float64)
         self.spare = [[] for _ in range(KINDS)]
+        self.own = own
+        if own is not None:
+            self.in_python = own.in_python
+            at = own.failures.address
+            self.failed = <const int *>at
+            for l in range(1, self.L + 1):
+                if own.layers[l - 1] is not None:
+                    at = own.layers[l - 1].address
+                    self.layer[l].own = <const cb_own *>at
+            if own.cost is not None:
+                at = own.cost.address
+                self.cost.own = <const cb_own *>at
+
+    cdef bint check(self) except 0:
+        # Raises what one of the user's functions has raised in this thread.
+        if self.failed != NULL and self.failed[0]:
+            error = self.own.failures.take()
+            if error is not None:
+                raise error
+        return 1
 
     def set_transform(self, pair):
         """scale and shift of the input, rows of (2, n_0 rounded up to 16 or more)."""
@@ -469,6 +490,7 @@ cdef class Engine:
                     with nogil:
                         run_survey(&s)
                 self.put_back(w)
+                self.check()
             finally:
                 cb_leave_shared(&self.users)
             return None if s.non_finite else out
@@ -478,7 +500,7 @@ cdef class Engine:
     def survey(self, Rows x not None, Targets y, int score, out, int threads):
         """Forward over all rows: fills `out` (n, n_L) if given; with targets returns the
         sum of costs and the sums of scores, float64."""
-        cdef cb_index chunk = min(x.n, <cb_index>96 * threads)
+        cdef cb_index chunk = min(x.n, <cb_index>(1024 if self.in_python else 96) * threads)
         cdef Workspace w = self.workspace(chunk, threads, INFERENCE, score)
         cdef Survey s = Survey(&w.p, &x.rows, NULL, NULL, x.n, chunk, NULL, y is not None,
                                0, NULL, 0)
@@ -494,6 +516,7 @@ cdef class Engine:
             cb_run(survey_program, &s, threads)
             cb_float_leave(saved)
         self.put_back(w)
+        self.check()
         return s.cost, sums, bool(s.non_finite)
 
 

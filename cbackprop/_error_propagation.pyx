@@ -1,6 +1,7 @@
 # cython: language_level=3, cdivision=True, freethreading_compatible=True
 """BP2: the error of a layer from the error of the next, through the transposed weights."""
-from cbackprop._kernels cimport CB_SOFTMAX, Pass, cb_index, cb_layer, part, parts_of
+from cbackprop._kernels cimport (Pass, cb_index, cb_is_elementwise, cb_layer, part,
+                                 parts_of)
 
 
 cdef void propagate_error(const Pass *p, int thread, cb_index first,
@@ -20,7 +21,7 @@ cdef void propagate_error_to(const Pass *p, cb_index end, int thread, cb_index f
     block_errors(p, &p.layer[p.L], first, n)
     for l in range(p.L - 1, end - 1, -1):
         propagate_columns(p, l, thread, first, last, 0, p.layer[l].n_out)
-        if p.layer[l].activation == CB_SOFTMAX:
+        if not cb_is_elementwise(p.layer[l].activation):
             # not element-wise: (2.15) stands in for the product with sigma'
             p.kernels.through_activation(&p.layer[l], first, n)
             block_errors(p, &p.layer[l], first, n)
@@ -41,7 +42,7 @@ cdef void propagate_columns(const Pass *p, cb_index l, int thread, cb_index firs
             row = part(n, tiles, i)
             p.kernels.propagate(layer, next, p.scratch[thread], first + row,
                                 part(n, tiles, i + 1) - row, col, cols)
-        if layer.delta_block != NULL and layer.activation != CB_SOFTMAX:
+        if layer.delta_block != NULL and cb_is_elementwise(layer.activation):
             p.kernels.block_errors(layer, first, n, col, cols)
         col += p.kernels.tile_cols
 

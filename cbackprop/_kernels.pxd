@@ -4,11 +4,22 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 cdef extern from "kernels.h" nogil:
     ctypedef ptrdiff_t cb_index
     enum: CB_PANEL, CB_FEW_ROWS
-    enum cb_activation: CB_SOFTMAX
+    enum cb_activation: CB_SOFTMAX, CB_OWN_ACTIVATION
     enum cb_score: CB_ARGMAX, CB_SUBSET, CB_SQUARED_ERROR
     enum cb_source: CB_UINT8, CB_FLOAT32, CB_FLOAT64
     enum cb_rule: CB_STORE, CB_SUM, CB_SGD, CB_ADAGRAD, CB_ADAM, CB_AMSGRAD, CB_NADAM
     enum: CB_SGD_ADJUSTED
+
+    ctypedef struct cb_own:
+        void *context
+        void (*activate)(void *context, const void *z, void *a, cb_index rows, cb_index n,
+                         cb_index ld) noexcept nogil
+        void (*through)(void *context, const void *z, const void *a, void *delta, cb_index rows,
+                        cb_index n, cb_index ld) noexcept nogil
+        void (*value)(void *context, const void *a, const void *y, double *values, cb_index rows,
+                      cb_index n, cb_index ld) noexcept nogil
+        void (*slope)(void *context, const void *a, const void *y, void *delta, cb_index rows,
+                      cb_index n, cb_index ld) noexcept nogil
 
     enum: CB_DROPS
     ctypedef struct cb_dropout:
@@ -21,6 +32,7 @@ cdef extern from "kernels.h" nogil:
         cb_index ld_in, ld_out
         int activation
         double alpha
+        const cb_own *own
         void *w
         void *nabla
         void *state
@@ -41,8 +53,10 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct cb_cost_function:
         int code
         double parameter
+        const cb_own *own
 
     int cb_needs_z(int activation) noexcept
+    int cb_is_elementwise(int activation) noexcept
 
     ctypedef struct cb_rows:
         const void *data
@@ -174,6 +188,7 @@ cdef struct Pass:
     double *scores          # [m]
     void **scratch          # [threads]: a transposed block of w, or blocked inputs of BP4
     cb_dropout dropout      # what the layers' dropout points to
+    const int *failed       # whether a function of the user's has raised; or NULL
 
 
 cdef inline cb_index part(cb_index n, cb_index parts, cb_index i) noexcept nogil:

@@ -9,8 +9,8 @@ from cbackprop._error_propagation cimport (propagate_columns, propagate_error,
                                            propagate_error_to)
 from cbackprop._forward cimport forward, forward_columns, forward_from
 from cbackprop._gradients cimport gradient_columns, gradients
-from cbackprop._job cimport (TURN, Job, begin_epoch, end_batch, end_epoch, mass_of, rate_of,
-                             sum_costs, sum_squares, weigh)
+from cbackprop._job cimport (INTERRUPTED, TURN, Job, begin_epoch, end_batch, end_epoch, mass_of,
+                             rate_of, sum_costs, sum_squares, weigh)
 from cbackprop._kernels cimport (CB_PANEL, CB_SUM, Pass, cb_ahead, cb_end_turn, cb_index,
                                  cb_team, cb_update, cb_wait_for_turn, part, parts_of)
 from cbackprop._output_error cimport measure, output_error
@@ -59,6 +59,9 @@ cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
             weigh(job, p, batch * job.batch_size, first, last)
             propagate_error(p, thread, first, last)
             barrier(team)
+            if p.failed != NULL and p.failed[0]:    # it ran with one thread
+                job.stop = INTERRUPTED
+                return
             descent.eta = rate_of(job, batch)
             look_ahead(job, batch + 1, thread, threads, &ahead)
             mass = mass_of(job, batch, m)

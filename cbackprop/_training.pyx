@@ -11,8 +11,8 @@ from cbackprop._engine cimport (TRAINING, Engine, Rows, Targets, Workspace, addr
                                 float_enter, float_leave, new_arena, run, seconds)
 from cbackprop._job cimport (BAD_INPUT, COMPLETE, DIVERGED, INTERRUPTED, PAUSED, RUNNING, TURN,
                              Job, roll_back)
-from cbackprop._kernels cimport (CB_PANEL, CB_SOFTMAX, CB_SQUARED_ERROR, cb_index, is_blocked,
-                                 parts_of)
+from cbackprop._kernels cimport (CB_PANEL, CB_SQUARED_ERROR, cb_index, cb_is_elementwise,
+                                 is_blocked, parts_of)
 from cbackprop._pace cimport (COLUMNS, MOST_THREADS, TURNS, Pace, begin_pace,
                               current_way, report, slice_seconds)
 from cbackprop._partitions cimport by_columns, by_samples, by_turns
@@ -55,7 +55,7 @@ cdef int most_owners(Engine engine, cb_index m, int threads) noexcept:
         products += engine.layer[l].n_in * engine.layer[l].n_out
         if is_blocked(engine.kernels, &engine.layer[l], m):
             return 0
-    if (engine.L < 2 or engine.layer[1].activation == CB_SOFTMAX
+    if (engine.L < 2 or not cb_is_elementwise(engine.layer[1].activation)
             or 2 * engine.layer[1].n_in * engine.layer[1].n_out < products):
         return 0
     return min(threads, MOST_THREADS, <int>parts_of(engine.layer[1].n_out, CB_PANEL))
@@ -167,7 +167,7 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     # Memory of their own is not worth its while for a handful of mini-batches.
     if epochs * batches >= 32 and drops is None:
         owners = most_owners(engine, m, threads)
-    job.chunk = turn_size(engine, m)
+    job.chunk = 0 if engine.in_python else turn_size(engine, m)
     if job.chunk:
         owners, takers = 0, min(threads, MOST_THREADS)
     if owners < least:      # so many threads were asked for that none can own a column
@@ -189,6 +189,8 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
         run_in_slices(&job, &engine.pace)
         float_leave(job.environment)
     status = job.stop or job.ended
+    if status == INTERRUPTED and not pending:
+        pending.append(engine.own.failures.take())
     if status == DIVERGED or status == BAD_INPUT:
         roll_back(&job)
     state.steps, state.product = job.descent.steps, job.descent.product

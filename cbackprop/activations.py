@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cbackprop import _registration as registration
 from cbackprop._names import unknown
 
 Array = NDArray[Any]
@@ -41,6 +42,10 @@ class Activation:
         ``(z, a) -> J`` (m, n, n) with ``J[s, k, j] = da_k/dz_j``.
     parameter : float, optional
         alpha, of the functions that have one.
+    own : callable or None
+        Of the user's: bits -> what the kernels call, sigma and its vector-Jacobian product.
+    complex_step : bool
+        Whether the functions take complex numbers, as complex-step derivatives want.
     """
 
     name: str
@@ -51,6 +56,8 @@ class Activation:
     derivative: Callable[[Array, Array], Array] | None = field(compare=False, repr=False)
     jacobian: Callable[[Array, Array], Array] = field(compare=False, repr=False)
     parameter: float | None = None
+    own: Callable[[int], tuple[Any, Any]] | None = field(default=None, compare=False, repr=False)
+    complex_step: bool = True
 
     def __str__(self) -> str:
         """The name, with the parameter where there is one: `get` reads it."""
@@ -249,6 +256,151 @@ ACTIVATIONS: dict[str, Activation] = {
 
 # Those with a parameter: name -> function of it.
 _FAMILIES = {"leaky_relu": leaky_relu, "elu": elu}
+
+
+OWN = 14  # the code of all of the user's
+_KEPT: list[Any] = []  # compiled functions must outlive every network that calls them
+
+
+def register(
+    name: str,
+    function: Callable[[Array], Array],
+    derivative: Callable[[Array, Array], Array] | None = None,
+    *,
+    vector_jacobian: Callable[[Array, Array, Array], Array] | None = None,
+    image: tuple[float, float] = (-_INF, _INF),
+) -> Activation:
+    """An activation of your own, from Python functions; ``Network(activation=name)`` finds it.
+
+    Parameters
+    ----------
+    name : str
+        An identifier; one of your own is replaced, for networks made from then on.
+    function : callable
+        ``z -> a``, arrays (m, n), each row a function of its own row alone.
+    derivative : callable, optional
+        ``(z, a) -> da_j/dz_j``, of an element-wise function.
+    vector_jacobian : callable, optional
+        ``(z, a, g) -> sum_k g_k da_k/dz_j``, (2.15), of any other. Give one of the two.
+    image : pair of float
+        Infimum and supremum of a; decides which costs are allowed on it.
+
+    Returns
+    -------
+    Activation
+
+    Raises
+    ------
+    ValueError, TypeError
+        The name is taken, a shape is wrong, or differences do not find the derivative.
+
+    Notes
+    -----
+    Networks with Python functions train in one thread, holding the GIL while those run. What
+    one raises comes out of `train`; the mini-batch that met it has not counted.
+
+    Examples
+    --------
+    >>> from cbackprop import Network
+    >>> mish = register(
+    ...     "mish_example",
+    ...     lambda z: z * np.tanh(np.log1p(np.exp(z))),
+    ...     lambda z, a: np.tanh(np.log1p(np.exp(z)))
+    ...     + z / np.cosh(np.log1p(np.exp(z))) ** 2 / (1 + np.exp(-z)),
+    ... )
+    >>> net = Network([2, 8, 1], activation="mish_example", rng=0)
+    >>> len(net.train([[0.0, 1.0], [1.0, 0.0]], [0, 1], epochs=3))
+    3
+    """
+    name = registration.name_of(name, ACTIVATIONS)
+    f = registration.function("function", function)
+    if (derivative is None) == (vector_jacobian is None):
+        raise ValueError("derivative and vector_jacobian: give one of the two")
+    if derivative is not None:
+        slope = registration.function("derivative", derivative)
+
+        def product(z: Array, a: Array, g: Array) -> Array:
+            result: Array = g * slope(z, a)
+            return result
+    else:
+        product = registration.function("vector_jacobian", vector_jacobian)
+    return _registered(name, f, derivative, product, lambda bits: (f, product), image, False)
+
+
+def register_compiled(
+    name: str,
+    *,
+    float32: tuple[Any, Any] | None = None,
+    float64: tuple[Any, Any] | None = None,
+    image: tuple[float, float] = (-_INF, _INF),
+) -> Activation:
+    """An activation of your own, from C functions: they run without the GIL, in all threads.
+
+    Parameters
+    ----------
+    name : str
+        As for `register`.
+    float32, float64 : pair, optional
+        The functions of that dtype, as addresses, ctypes functions or Numba cfuncs; with real
+        its type, over one row of n neurons:
+        ``void sigma(const real *z, real *a, ptrdiff_t n)`` and
+        ``void product(const real *z, const real *a, real *delta, ptrdiff_t n)``, where delta is
+        dC/da before and dC/dz = sum_k delta_k da_k/dz_j after. At least one pair; `certify` asks
+        for float64.
+    image : pair of float
+        As for `register`.
+
+    Returns
+    -------
+    Activation
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for `register`. A wrong address cannot be noticed: the process crashes.
+    """
+    name = registration.name_of(name, ACTIVATIONS)
+    found = registration.addresses(float32, float64)
+    f = registration.by_rows(found, 0, False)
+    product = registration.by_rows(found, 1, False)
+    pair = registration.at(name, found)
+
+    row = _registered(name, f, None, product, pair, image, 64 not in found)
+    _KEPT.extend((float32, float64))
+    return row
+
+
+def _registered(
+    name: str, f: Any, derivative: Any, product: Any, own: Any, image: Any, single: bool
+) -> Activation:
+    low, high = (float(end) for end in image)
+    if not low < high:
+        raise ValueError(f"image = {image!r}, expected (infimum, supremum)")
+    z = np.random.default_rng(0).normal(0, 1.5, (5, 4))
+    g = np.random.default_rng(1).normal(0, 1, (5, 4))
+    try:
+        a = registration.shaped("function", f(z), z.shape)
+        given = registration.shaped("derivative", product(z, a, g.copy()), z.shape)
+        registration.shaped("function of one row", f(z[:1]), (1, 4))
+        if np.abs(f(z[:1]) - a[:1]).max() > 1e-5 * (1 + np.abs(a[:1]).max()):
+            raise ValueError("a row of the function depends on other rows")
+        registration.agree(
+            "the derivative", given, lambda x: np.asarray((f(x) * g).sum(axis=1)), z, single
+        )
+    except ValueError as error:
+        raise ValueError(f"activation {name!r}: {error}") from None
+
+    def jacobian(z: Array, a: Array) -> Array:
+        n = z.shape[1]
+        columns = [product(z, a, np.eye(n)[[k] * len(z)]) for k in range(n)]
+        return np.stack(columns, axis=1)
+
+    row = Activation(
+        name, "the user's", OWN, (low, high), f, derivative, jacobian, own=own,
+        complex_step=registration.takes_complex(f, z),
+    )  # fmt: skip
+    ACTIVATIONS[name] = row
+    return row
 
 
 def spell(row: Any) -> str:

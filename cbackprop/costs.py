@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cbackprop import _registration as registration
 from cbackprop._names import unknown
 from cbackprop.activations import Activation, parse, spell
 
@@ -46,6 +47,10 @@ class Cost:
         Of the costs that have one.
     threshold : float
         An output from here on says yes.
+    own : callable or None
+        Of the user's: bits -> what the kernels call, C and dC/da.
+    complex_step : bool
+        Whether the functions take complex numbers, as complex-step derivatives want.
     """
 
     name: str
@@ -61,6 +66,8 @@ class Cost:
     )
     parameter: float | None = None
     threshold: float = 0.5
+    own: Callable[[int], tuple[Any, Any]] | None = field(default=None, compare=False, repr=False)
+    complex_step: bool = True
 
     def __str__(self) -> str:
         """The name, with the parameter where there is one: `get` reads it."""
@@ -255,6 +262,132 @@ _FAMILIES = {"huber": huber, "quantile": quantile}
 
 # What cost=None means: the output activation's usual partner.
 DEFAULT_COST = {"softmax": "log_likelihood"}
+
+
+OWN = 10  # the code of all of the user's
+_KEPT: list[Any] = []  # compiled functions must outlive every network that calls them
+
+
+def register(
+    name: str,
+    value: Callable[[Array, Array], Array],
+    slope: Callable[[Array, Array], Array],
+    *,
+    domain: tuple[float, float] = (-_INF, _INF),
+    targets: tuple[float, float] = (-_INF, _INF),
+) -> Cost:
+    """A cost of your own, from Python functions; ``Network(cost=name)`` finds it.
+
+    Parameters
+    ----------
+    name : str
+        An identifier; one of your own is replaced, for networks made from then on.
+    value : callable
+        ``(a, y) -> C`` of each sample, (m,), from arrays (m, n).
+    slope : callable
+        ``(a, y) -> dC/da``, (m, n).
+    domain, targets : pair of float
+        The open interval of outputs and the closed one of targets that it is defined on.
+
+    Returns
+    -------
+    Cost
+
+    Raises
+    ------
+    ValueError, TypeError
+        The name is taken, a shape is wrong, or differences do not find the slope.
+
+    Examples
+    --------
+    >>> from cbackprop import Network
+    >>> fourth = register(
+    ...     "fourth_example",
+    ...     lambda a, y: ((a - y) ** 4).sum(axis=1),
+    ...     lambda a, y: 4 * (a - y) ** 3,
+    ... )
+    >>> net = Network([2, 3, 1], output="identity", cost="fourth_example", rng=0)
+    >>> len(net.train([[0.0, 1.0], [1.0, 0.0]], [0.5, 1.5], epochs=3))
+    3
+    """
+    name = registration.name_of(name, COSTS)
+    f = registration.function("value", value)
+    g = registration.function("slope", slope)
+    return _registered(name, f, g, lambda bits: (f, g), domain, targets, False)
+
+
+def register_compiled(
+    name: str,
+    *,
+    float32: tuple[Any, Any] | None = None,
+    float64: tuple[Any, Any] | None = None,
+    domain: tuple[float, float] = (-_INF, _INF),
+    targets: tuple[float, float] = (-_INF, _INF),
+) -> Cost:
+    """A cost of your own, from C functions: they run without the GIL, in all threads.
+
+    Parameters
+    ----------
+    name : str
+        As for `register`.
+    float32, float64 : pair, optional
+        The functions of that dtype, as addresses, ctypes functions or Numba cfuncs; with real
+        its type, over one row of n outputs:
+        ``double value(const real *a, const real *y, ptrdiff_t n)`` and
+        ``void slope(const real *a, const real *y, real *delta, ptrdiff_t n)``, which fills delta
+        with dC/da. At least one pair; `certify` asks for float64.
+    domain, targets : pair of float
+        As for `register`.
+
+    Returns
+    -------
+    Cost
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for `register`. A wrong address cannot be noticed: the process crashes.
+    """
+    name = registration.name_of(name, COSTS)
+    found = registration.addresses(float32, float64)
+    f = registration.by_rows(found, 0, True)
+    fill = registration.by_rows(found, 1, False)
+    row = _registered(
+        name, f, lambda a, y: fill(a, y, np.zeros_like(a)), registration.at(name, found), domain,
+        targets, 64 not in found,
+    )  # fmt: skip
+    _KEPT.extend((float32, float64))
+    return row
+
+
+def _registered(
+    name: str, f: Any, slope: Any, own: Any, domain: Any, targets: Any, single: bool
+) -> Cost:
+    generator = np.random.default_rng(0)
+    ends = []
+    for argument, pair in (("domain", domain), ("targets", targets)):
+        low, high = (float(end) for end in pair)
+        if not low < high:
+            raise ValueError(f"{argument} = {pair!r}, expected (low, high)")
+        ends.append((low, high))
+    points = []
+    for low, high in ends:
+        least = max(low, min(-2.0, high - 4))
+        most = min(high, least + 4)
+        points.append(least + (most - least) * generator.uniform(0.1, 0.9, (5, 4)))
+    a, y = points
+    try:
+        registration.shaped("value", f(a, y), (5,))
+        given = registration.shaped("slope", slope(a, y), (5, 4))
+        registration.agree("the slope", given, lambda x: np.asarray(f(x, y)), a, single)
+    except ValueError as error:
+        raise ValueError(f"cost {name!r}: {error}") from None
+    row = Cost(
+        name, "the user's", OWN, ends[0], ends[1], f, slope, own=own,
+        complex_step=registration.takes_complex(f, a, y),
+    )  # fmt: skip
+    COSTS[name] = row
+    return row
 
 
 def get(name: str | Cost) -> Cost:

@@ -163,7 +163,12 @@ class Network:
         codes = [(sigma.code, sigma.parameter or 0.0) for sigma in self.activations]
         cost = (self.cost.code, self.cost.parameter or 0.0)
         stable = self.cost.stable_with(self.activations[-1])
-        self._engine = _engine.Engine(self.sizes, codes, cost, stable, bits)
+        own = None
+        if self.cost.own is not None or any(sigma.own is not None for sigma in self.activations):
+            from cbackprop import _own
+
+            own = _own.Functions(self.activations, self.cost, bits)
+        self._engine = _engine.Engine(self.sizes, codes, cost, stable, bits, own)
         busy = "network is busy: it is being {} in another thread"
         self._alone = _engine.Hold(self._engine, True, busy.format("used"))
         self._beside = _engine.Hold(self._engine, False, busy.format("trained"))
@@ -270,9 +275,11 @@ class Network:
         )
 
     def _threads(self, n_threads: int | None, rows: int, passes: int) -> int:
-        if n_threads is None:
-            return _threads.worthwhile(self.sizes, rows, passes)
-        return check.integer("n_threads", n_threads, 1, 1024)
+        if n_threads is not None:
+            n_threads = check.integer("n_threads", n_threads, 1, 1024)
+        if self._engine.in_python:  # one thread at a time may run Python
+            return 1
+        return _threads.worthwhile(self.sizes, rows, passes) if n_threads is None else n_threads
 
     # ---- training -----------------------------------------------------------------------
 
@@ -425,7 +432,7 @@ class Network:
         n = len(array) if chosen is None else len(chosen)
         if weights is not None and chosen is not None and not weights[chosen].any():
             raise ValueError("sample_weight of all rows that validation_split leaves is 0")
-        if n_threads is None:
+        if n_threads is None and not self._engine.in_python:
             threads, guess = _threads.choice(self.sizes, min(n, batch_size), epochs * n)
         else:
             threads, guess = self._threads(n_threads, min(n, batch_size), 6), 0
@@ -656,6 +663,12 @@ class Network:
         """
         from cbackprop import reference
 
+        functions: list[Any] = [*self.activations, self.cost]
+        for function in functions:
+            if not function.complex_step:
+                raise ValueError(
+                    f"{function.name!r} refuses complex numbers, which this product is made of"
+                )
         array, _ = self._rows(X)
         target = self._targets(y, len(array))
         rows = check.dense_targets(target, self.sizes[-1])

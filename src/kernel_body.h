@@ -40,6 +40,11 @@ static void weighted_input(const cb_layer *l, cb_index row, cb_index rows, cb_in
 
 static void complete_rows(const cb_layer *l, cb_index row, cb_index rows)
 {
+    if (l->activation == CB_OWN_ACTIVATION) {
+        const cb_index at = row * l->ld_out;
+        l->own->activate(l->own->context, (const real *)l->z + at, (real *)l->a + at, rows,
+                         l->n_out, l->ld_out);
+    }
     for (cb_index s = row; s < row + rows; s++) {
         real *a = (real *)l->a + s * l->ld_out;
         if (l->activation == CB_SOFTMAX)
@@ -53,6 +58,12 @@ static void complete_rows(const cb_layer *l, cb_index row, cb_index rows)
 static void cost_value(const cb_cost_function *cost, const cb_layer *l, const void *y, cb_index row,
                        cb_index rows, double *values)
 {
+    if (cost->code == CB_OWN_COST) {
+        const cb_index at = row * l->ld_out;
+        cost->own->value(cost->own->context, (const real *)l->a + at, (const real *)y + at,
+                         values + row, rows, l->n_out, l->ld_out);
+        return;
+    }
     for (cb_index s = row; s < row + rows; s++) {
         const cb_index at = s * l->ld_out;
         const real *a = (const real *)l->a + at, *t = (const real *)y + at;
@@ -66,6 +77,14 @@ static void cost_gradient(const cb_cost_function *cost, const cb_layer *l, const
                           cb_index row, cb_index rows)
 {
     const vec parameter = v_set((real)cost->parameter);
+    if (cost->code == CB_OWN_COST) {
+        const cb_index at = row * l->ld_out;
+        cost->own->slope(cost->own->context, (const real *)l->a + at, (const real *)y + at,
+                         (real *)l->delta + at, rows, l->n_out, l->ld_out);
+        for (cb_index s = row; s < row + rows; s++)
+            clear_rest((real *)l->delta + s * l->ld_out, l->n_out, l->ld_out);
+        return;
+    }
     for (cb_index s = row; s < row + rows; s++) {
         const cb_index at = s * l->ld_out;
         const real *a = (const real *)l->a + at, *t = (const real *)y + at;
@@ -81,8 +100,10 @@ static void through_activation(const cb_layer *l, cb_index row, cb_index rows)
     const cb_index n = l->n_out, at = row * l->ld_out;
     real *delta = (real *)l->delta + at;
     const real *a = (const real *)l->a + at;
-    if (is_elementwise(l->activation))
+    if (cb_is_elementwise(l->activation))
         derivative_tile(l, at, rows, vectors_in(n));
+    else if (l->activation == CB_OWN_ACTIVATION)
+        l->own->through(l->own->context, (const real *)l->z + at, a, delta, rows, n, l->ld_out);
     else
         for (cb_index s = 0; s < rows; s++)
             softmax_through_row(a + s * l->ld_out, delta + s * l->ld_out, n);

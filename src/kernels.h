@@ -33,7 +33,8 @@ enum cb_activation {
     CB_GELU,
     CB_SOFTSIGN,
     CB_HARD_TANH,
-    CB_SINE
+    CB_SINE,
+    CB_OWN_ACTIVATION /* the user's: cb_own */
 };
 enum cb_cost {
     CB_QUADRATIC,
@@ -45,7 +46,8 @@ enum cb_cost {
     CB_QUANTILE,
     CB_POISSON,
     CB_HINGE,
-    CB_SQUARED_HINGE
+    CB_SQUARED_HINGE,
+    CB_OWN_COST
 };
 enum cb_score { CB_ARGMAX, CB_SUBSET, CB_SQUARED_ERROR, CB_SUBSET_AT_ZERO };
 enum cb_source { CB_UINT8, CB_FLOAT32, CB_FLOAT64 };
@@ -77,6 +79,22 @@ typedef struct cb_dropout {
 
 #define CB_DROPS 8      /* neurons decided by one draw, 16 bits each */
 
+/* An activation or a cost of the user's, over whole rows of n elements, ld apart. */
+typedef struct cb_own {
+    void *context;
+    /* a = sigma(z) */
+    void (*activate)(void *context, const void *z, void *a, cb_index rows, cb_index n, cb_index ld);
+    /* delta_j = sum_k delta_k da_k/dz_j */
+    void (*through)(void *context, const void *z, const void *a, void *delta, cb_index rows,
+                    cb_index n, cb_index ld);
+    /* values[s] = C(a, y) of each row */
+    void (*value)(void *context, const void *a, const void *y, double *values, cb_index rows,
+                  cb_index n, cb_index ld);
+    /* delta = dC/da */
+    void (*slope)(void *context, const void *a, const void *y, void *delta, cb_index rows,
+                  cb_index n, cb_index ld);
+} cb_own;
+
 /* Layer l as one team of threads sees it. All matrices are row-major; rows of
  * activations and errors are samples, padded to ld elements. Lanes of w, z and delta
  * beyond n_out are padding: those of w and delta are always 0, no sum reads any. */
@@ -85,6 +103,7 @@ typedef struct cb_layer {
     cb_index ld_in, ld_out;
     int activation;     /* enum cb_activation */
     double alpha;       /* its parameter */
+    const cb_own *own;  /* of CB_OWN_ACTIVATION */
     void *w;            /* [ceil(n_out/16)][n_in + 1][16]: panels of w^T; row n_in is b^l */
     void *nabla;        /* gradient or sums, laid out like w; or NULL */
     void *state;        /* what the optimiser remembers of w, laid out like it; */
@@ -104,12 +123,20 @@ typedef struct cb_layer {
 /* Whether sigma' is written in terms of z: these layers keep it in training. */
 static inline int cb_needs_z(int activation)
 {
-    return activation == CB_SILU || activation == CB_GELU || activation == CB_SINE;
+    return activation == CB_SILU || activation == CB_GELU || activation == CB_SINE ||
+           activation == CB_OWN_ACTIVATION;
+}
+
+/* Whether a_j is a function of z_j alone, as far as the tiles know: others are done by rows. */
+static inline int cb_is_elementwise(int activation)
+{
+    return activation != CB_SOFTMAX && activation != CB_OWN_ACTIVATION;
 }
 
 typedef struct cb_cost_function {
     int code;           /* enum cb_cost */
     double parameter;
+    const cb_own *own;  /* of CB_OWN_COST */
 } cb_cost_function;
 
 /* Rows of the user's matrix, read where they lie. */
