@@ -28,6 +28,8 @@ INITIALIZERS: dict[str, tuple[str, Callable[[int, int], float], float]] = {
     "glorot": ("uniform", lambda n_in, n_out: math.sqrt(6 / (n_in + n_out)), 0.0),
     "he": ("normal", lambda n_in, n_out: math.sqrt(2 / n_in), 0.0),  # He et al. 2015
     "lecun": ("normal", lambda n_in, n_out: 1 / math.sqrt(n_in), 0.0),  # LeCun et al. 1998
+    # Saxe et al. 2014: orthonormal rows, or columns where n_out > n_in
+    "orthogonal": ("normal", lambda n_in, n_out: 1.0, 0.0),
     "zeros": ("normal", lambda n_in, n_out: 0.0, 0.0),
 }
 
@@ -60,8 +62,24 @@ def initial(
     else:
         samples = _engine.random_normal(key, layer, count + n_out)
     w = scale(n_in, n_out) * samples[:count].reshape(n_out, n_in)
+    if init == "orthogonal":
+        w = _orthonormal(w) if n_out <= n_in else np.ascontiguousarray(_orthonormal(w.T).T)
     b = bias_scale * samples[count:] if bias_scale else np.zeros(n_out)
     return w, b
+
+
+def _orthonormal(rows: Array) -> Array:
+    """Gram and Schmidt's rows, each cleared twice of those before it. Sums go in index order, so
+    the bits are the same on every machine, which LAPACK's QR does not promise."""
+    result = np.array(rows, order="C")
+    columns = np.ascontiguousarray(result.T)
+    for k in range(len(result)):
+        for _ in range(2 if k else 0):
+            shares = (columns[:, :k] * result[k][:, None]).sum(axis=0)
+            result[k] -= (result[:k] * shares[:, None]).sum(axis=0)
+        result[k] /= math.sqrt(math.fsum(result[k] * result[k]))
+        columns[:, k] = result[k]
+    return result
 
 
 def check(init: Any) -> str | Initializer:

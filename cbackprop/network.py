@@ -78,7 +78,8 @@ class Network:
         output's partner, log_likelihood for softmax, else quadratic.
     init : str or callable
         Initial weights: scaled (w ~ N(0, 1/n_in), b = 0), book (both N(0, 1)), book_scaled
-        (w ~ N(0, 1/n_in), b ~ N(0, 1)), glorot, he, lecun, zeros, or a callable
+        (w ~ N(0, 1/n_in), b ~ N(0, 1)), glorot, he, lecun,
+        orthogonal (orthonormal rows or columns), zeros, or a callable
         ``(n_in, n_out, generator) -> (w, b)``.
     dtype : str or dtype
         float32 or float64.
@@ -535,7 +536,13 @@ class Network:
         return {"cost": cost / len(array), name: _training.mean_score(sums / len(array), variance)}
 
     def gradients(
-        self, X: Any, y: Any, *, sample_weight: Any = None, n_threads: int | None = None
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        per_sample: bool = False,
+        n_threads: int | None = None,
     ) -> Gradients:
         """The four equations for all of X as one mini-batch; nothing is trained.
 
@@ -546,17 +553,33 @@ class Network:
         sample_weight : array-like (m,), optional
             >= 0: cost, nabla_w and nabla_b are weighted means; ``delta`` is the weight times
             the sample's error.
+        per_sample : bool
+            nabla_w (m, n_l, n_{l-1}) and nabla_b (m, n_l) are of each sample's own cost, times its
+            weight; their mean is what they are without.
         n_threads : int, optional
 
         Returns
         -------
         Gradients
             Of the mean cost, in the network's dtype.
+
+        Examples
+        --------
+        >>> net = Network([2, 3, 1], rng=0)
+        >>> g = net.gradients([[0.0, 1.0], [1.0, 1.0]], [[0.0], [1.0]], per_sample=True)
+        >>> g.nabla_w[0].shape, g.nabla_b[0].shape
+        ((2, 3, 2), (2, 3))
         """
         array, rows = self._rows(X)
         target = self._targets(y, len(array))
         weights = _options.weights(sample_weight, None, target, self.sizes[-1])
-        return self._derive(array, rows, target.core, False, weights, n_threads)
+        g = self._derive(array, rows, target.core, False, weights, n_threads)
+        if not per_sample:
+            return g
+        # BP4 before its mean: a^{l-1}_k delta^l_j
+        pairs = zip(g.delta, g.a, strict=False)
+        nabla_w = [delta[:, :, None] * a[:, None, :] for delta, a in pairs]
+        return g._replace(nabla_w=nabla_w, nabla_b=[delta.copy() for delta in g.delta])
 
     def pullback(self, X: Any, v: Any, *, n_threads: int | None = None) -> Gradients:
         """The four equations for a dC/da^L that the caller gives; nothing is trained.

@@ -140,3 +140,30 @@ def test_html_of_a_name_that_is_not_plain():
 
     odd = replace(activations.get("tanh"), name="<b>tanh</b>")
     assert "&lt;b&gt;tanh" in Network([2, 2, 1], activation=odd)._repr_html_()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradients_of_single_samples(dtype):
+    net = network(dtype=dtype)
+    weight = np.arange(7.0)
+    each = net.gradients(X, Y, per_sample=True)
+    weighted = net.gradients(X, Y, sample_weight=weight, per_sample=True)
+    for s in range(7):
+        alone = net.gradients(X[s : s + 1], Y[s : s + 1])
+        for l in range(3):
+            np.testing.assert_array_equal(each.nabla_w[l][s], alone.nabla_w[l])
+            np.testing.assert_array_equal(each.nabla_b[l][s], alone.nabla_b[l])
+            np.testing.assert_allclose(
+                weighted.nabla_w[l][s], s * alone.nabla_w[l], rtol=1e-6, atol=1e-12
+            )
+
+
+@pytest.mark.parametrize("sizes", [[5, 5], [9, 4], [4, 9], [1, 3], [200, 100]])
+def test_orthogonal_weights(sizes):
+    net = Network(sizes, init="orthogonal", dtype="float64", rng=3)
+    w = net.weights[0]
+    small = w @ w.T if sizes[1] <= sizes[0] else w.T @ w
+    np.testing.assert_allclose(small, np.eye(min(sizes)), atol=1e-13)
+    assert not net.biases[0].any()
+    other = Network(sizes, init="orthogonal", dtype="float64", rng=4)
+    assert np.abs(other.weights[0] - w).max() > 1e-3
