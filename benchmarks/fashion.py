@@ -1,4 +1,4 @@
-"""Fashion-MNIST at the book's settings and with adam and dropout, through Network.train on the uint8 images:
+"""Fashion-MNIST at the book's settings, and with adam and dropout, on the uint8 images:
 python benchmarks/fashion.py   (needs the four IDX files: Debian's dataset-fashion-mnist)
 """
 
