@@ -48,7 +48,9 @@ void slope(const float *a, const float *y, float *delta, ptrdiff_t n)
 def register(folder):
     source, library = pathlib.Path(folder, "own.c"), pathlib.Path(folder, "own.so")
     source.write_text(SOURCE, encoding="utf-8")
-    subprocess.run(["cc", "-O3", "-mavx2", "-shared", "-fPIC", source, "-o", library], check=True)
+    subprocess.run(
+        ["cc", "-O3", "-march=native", "-shared", "-fPIC", source, "-o", library], check=True
+    )
     c = ctypes.CDLL(str(library))
     activations.register_compiled("c_relu", float32=(c.sigma, c.product))
     costs.register_compiled("c_quadratic", float32=(c.value, c.slope))

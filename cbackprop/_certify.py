@@ -179,8 +179,8 @@ def certify(net: "Network", X: Any, y: Any, *, rng: int = 0) -> Certificate:
     Works in float64; a float32 network is checked as its float64 copy. The engine's delta,
     nabla_b and nabla_w must equal the reference's to 1e-12, and the reference's the
     complex-step derivatives of the cost to 1e-10 (central differences to 1e-7 where a function of
-    yours refuses complex numbers), both relative to the layer's
-    largest element. Above 10^4 parameters a sample of them is checked.
+    yours refuses complex numbers), both relative to the layer's largest element. Above 10^4
+    parameters a sample of them is checked.
 
     Parameters
     ----------

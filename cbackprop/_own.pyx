@@ -82,62 +82,63 @@ cdef class Own:
             memcpy(to + s * n * self.item, <const char *>data + s * ld * self.item, n * self.item)
         return out
 
-    cdef void fill(self, what, function, arguments, void *out, cb_index rows, cb_index n,
-                   cb_index ld) noexcept:
-        # out = function(*arguments): rows of n, ld apart; of a cost's value, n = ld = 1.
-        cdef cb_index s, item = 8 if what == "value" else self.item
+    cdef void fill(self, what, function, const void *x, const void *y, const void *v, void *out,
+                   cb_index rows, cb_index n, cb_index ld) noexcept:
+        # out = function(x, y, v), as many as are not NULL: rows of n, ld apart; of a cost's value,
+        # one number a row.
+        cdef bint narrow = what == "value"
+        cdef cb_index s, width = (8 if narrow else n * self.item)
+        cdef cb_index stride = 8 if narrow else ld * self.item
         cdef const char *values
-        cdef object shape = (rows,)
         if not self.failures.mine():
             float_leave(self.failures.environment)
             try:
+                arguments = [self.rows_of(x, rows, n, ld)]
+                if y != NULL:
+                    arguments.append(self.rows_of(y, rows, n, ld))
+                if v != NULL:
+                    arguments.append(self.rows_of(v, rows, n, ld))
+                shape = arguments[0].shape[:1] if narrow else arguments[0].shape
                 result = numpy.asarray(function(*arguments))
-                if what != "value":
-                    shape = (rows, n)
                 if result.shape != shape or result.dtype.kind not in "fiub":
                     raise ValueError(
                         f"{self.name}: the {what} is {result.dtype} of shape {result.shape}, "
                         f"expected real numbers of shape {shape}")
-                result = numpy.ascontiguousarray(
-                    result, numpy.float64 if what == "value" else self.dtype)
+                result = numpy.ascontiguousarray(result, numpy.float64 if narrow else self.dtype)
                 values = <const char *>address(result)
                 for s in range(rows):
-                    memcpy(<char *>out + s * ld * item, values + s * n * item, n * item)
+                    memcpy(<char *>out + s * stride, values + s * width, width)
                 float_enter()
                 return
             except BaseException as error:
                 self.failures.add(error)
             float_enter()
         for s in range(rows):
-            memset(<char *>out + s * ld * item, 0, n * item)
+            memset(<char *>out + s * stride, 0, width)
 
 
 cdef void activate_in_python(void *context, const void *z, void *a, cb_index rows, cb_index n,
                              cb_index ld) noexcept with gil:
     cdef Own own = <Own>context
-    own.fill("function", own.forward, (own.rows_of(z, rows, n, ld),), a, rows, n, ld)
+    own.fill("function", own.forward, z, NULL, NULL, a, rows, n, ld)
 
 
 cdef void through_in_python(void *context, const void *z, const void *a, void *delta,
                             cb_index rows, cb_index n, cb_index ld) noexcept with gil:
     cdef Own own = <Own>context
-    own.fill("vector-Jacobian product", own.backward,
-             (own.rows_of(z, rows, n, ld), own.rows_of(a, rows, n, ld),
-              own.rows_of(delta, rows, n, ld)), delta, rows, n, ld)
+    own.fill("vector-Jacobian product", own.backward, z, a, delta, delta, rows, n, ld)
 
 
 cdef void value_in_python(void *context, const void *a, const void *y, double *values,
                           cb_index rows, cb_index n, cb_index ld) noexcept with gil:
     cdef Own own = <Own>context
-    own.fill("value", own.forward, (own.rows_of(a, rows, n, ld), own.rows_of(y, rows, n, ld)),
-             values, rows, 1, 1)
+    own.fill("value", own.forward, a, y, NULL, values, rows, n, ld)
 
 
 cdef void slope_in_python(void *context, const void *a, const void *y, void *delta,
                           cb_index rows, cb_index n, cb_index ld) noexcept with gil:
     cdef Own own = <Own>context
-    own.fill("slope", own.backward, (own.rows_of(a, rows, n, ld), own.rows_of(y, rows, n, ld)),
-             delta, rows, n, ld)
+    own.fill("slope", own.backward, a, y, NULL, delta, rows, n, ld)
 
 
 ctypedef void (*sigma)(const void *z, void *a, cb_index n) noexcept nogil

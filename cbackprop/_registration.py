@@ -14,6 +14,8 @@ Pair = tuple[Any, Any]
 
 _FUNCTION = ctypes.CFUNCTYPE(None).__mro__[1]  # what every ctypes function is
 _C: dict[int, Any] = {32: ctypes.POINTER(ctypes.c_float), 64: ctypes.POINTER(ctypes.c_double)}
+_KEPT: list[Any] = []
+
 # Of a central difference of step h: the largest relative error of a right derivative.
 _STEPS = {np.dtype(np.float32): (1e-2, 3e-2), np.dtype(np.float64): (1e-6, 1e-5)}
 
@@ -35,7 +37,8 @@ def function(argument: str, value: Any) -> Any:
 
 
 def addresses(float32: Pair | None, float64: Pair | None) -> dict[int, tuple[int, int]]:
-    """Bits -> the two addresses, of integers, ctypes functions or objects with .address."""
+    """Bits -> the two addresses, of integers, ctypes functions or objects with .address. What was
+    given is kept: it must outlive every network that calls it."""
     found = {}
     for bits, pair in ((32, float32), (64, float64)):
         if pair is None:
@@ -45,6 +48,7 @@ def addresses(float32: Pair | None, float64: Pair | None) -> dict[int, tuple[int
         found[bits] = (_address(f"float{bits}[0]", pair[0]), _address(f"float{bits}[1]", pair[1]))
     if not found:
         raise ValueError("float32 and float64 are both absent; expected at least one pair")
+    _KEPT.append((float32, float64))
     return found
 
 
@@ -94,18 +98,15 @@ def by_rows(found: dict[int, tuple[int, int]], which: int, real_result: bool) ->
     return call
 
 
-def takes_complex(f: Callable[..., Array], *arrays: Array) -> bool:
-    """Whether f is analytic enough for a complex step: it takes it and keeps the derivative."""
-    h = 1e-30
+def takes_complex(f: Callable[[Array], Array], x: Array) -> bool:
+    """Whether a complex step finds f's derivative, as differences do."""
+    h, e = 1e-30, 1e-6
     try:
-        moved = np.asarray(f(arrays[0] + 1j * h, *arrays[1:]))
-    except Exception:
+        found = np.imag(f(x + 1j * h)) / h
+    except Exception:  # whatever the user's code makes of complex numbers
         return False
-    if not np.iscomplexobj(moved):
-        return False
-    e = 1e-6
-    truth = (np.asarray(f(arrays[0] + e, *arrays[1:])) - f(arrays[0] - e, *arrays[1:])) / (2 * e)
-    return bool(np.allclose(moved.imag / h, truth, rtol=1e-4, atol=1e-6))
+    truth = (np.asarray(f(x + e)) - f(x - e)) / (2 * e)
+    return bool(np.allclose(found, truth, rtol=1e-4, atol=1e-6))
 
 
 def shaped(what: str, values: Any, shape: tuple[int, ...]) -> Array:

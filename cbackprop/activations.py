@@ -45,7 +45,7 @@ class Activation:
     own : callable or None
         Of the user's: bits -> what the kernels call, sigma and its vector-Jacobian product.
     complex_step : bool
-        Whether the functions take complex numbers, as complex-step derivatives want.
+        Whether function and derivative take complex numbers, as complex-step derivatives want.
     """
 
     name: str
@@ -259,7 +259,6 @@ _FAMILIES = {"leaky_relu": leaky_relu, "elu": elu}
 
 
 OWN = 14  # the code of all of the user's
-_KEPT: list[Any] = []  # compiled functions must outlive every network that calls them
 
 
 def register(
@@ -365,9 +364,7 @@ def register_compiled(
     product = registration.by_rows(found, 1, False)
     pair = registration.at(name, found)
 
-    row = _registered(name, f, None, product, pair, image, 64 not in found)
-    _KEPT.extend((float32, float64))
-    return row
+    return _registered(name, f, None, product, pair, image, 64 not in found)
 
 
 def _registered(
@@ -397,7 +394,8 @@ def _registered(
 
     row = Activation(
         name, "the user's", OWN, (low, high), f, derivative, jacobian, own=own,
-        complex_step=registration.takes_complex(f, z),
+        complex_step=registration.takes_complex(f, z)
+        and registration.takes_complex(lambda x: product(x, f(x), g), z),
     )  # fmt: skip
     ACTIVATIONS[name] = row
     return row

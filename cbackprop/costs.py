@@ -50,7 +50,7 @@ class Cost:
     own : callable or None
         Of the user's: bits -> what the kernels call, C and dC/da.
     complex_step : bool
-        Whether the functions take complex numbers, as complex-step derivatives want.
+        Whether value and slope take complex numbers, as complex-step derivatives want.
     """
 
     name: str
@@ -265,7 +265,6 @@ DEFAULT_COST = {"softmax": "log_likelihood"}
 
 
 OWN = 10  # the code of all of the user's
-_KEPT: list[Any] = []  # compiled functions must outlive every network that calls them
 
 
 def register(
@@ -352,12 +351,10 @@ def register_compiled(
     found = registration.addresses(float32, float64)
     f = registration.by_rows(found, 0, True)
     fill = registration.by_rows(found, 1, False)
-    row = _registered(
+    return _registered(
         name, f, lambda a, y: fill(a, y, np.zeros_like(a)), registration.at(name, found), domain,
         targets, 64 not in found,
     )  # fmt: skip
-    _KEPT.extend((float32, float64))
-    return row
 
 
 def _registered(
@@ -384,7 +381,8 @@ def _registered(
         raise ValueError(f"cost {name!r}: {error}") from None
     row = Cost(
         name, "the user's", OWN, ends[0], ends[1], f, slope, own=own,
-        complex_step=registration.takes_complex(f, a, y),
+        complex_step=registration.takes_complex(lambda x: f(x, y), a)
+        and registration.takes_complex(lambda x: slope(x, y), a),
     )  # fmt: skip
     COSTS[name] = row
     return row

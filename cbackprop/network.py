@@ -78,9 +78,8 @@ class Network:
         output's partner, log_likelihood for softmax, else quadratic.
     init : str or callable
         Initial weights: scaled (w ~ N(0, 1/n_in), b = 0), book (both N(0, 1)), book_scaled
-        (w ~ N(0, 1/n_in), b ~ N(0, 1)), glorot, he, lecun,
-        orthogonal (orthonormal rows or columns), zeros, or a callable
-        ``(n_in, n_out, generator) -> (w, b)``.
+        (w ~ N(0, 1/n_in), b ~ N(0, 1)), glorot, he, lecun, orthogonal (orthonormal rows or
+        columns), zeros, or a callable ``(n_in, n_out, generator) -> (w, b)``.
     dtype : str or dtype
         float32 or float64.
     input_scale, input_shift : float or array (n_0,)

@@ -3,11 +3,12 @@
  * times_sigma_prime. Derivatives are written in terms of a = sigma(z) where that is possible;
  * cb_needs_z (kernels.h) names those that want z.
  */
-#define EVERY_ACTIVATION(X)                                                               \
-    X(CB_IDENTITY)                                                                        \
-    X(CB_SIGMOID)                                                                         \
-    X(CB_TANH) X(CB_RELU) X(CB_LEAKY_RELU) X(CB_ELU) X(CB_SELU) X(CB_SOFTPLUS) X(CB_SILU) \
-        X(CB_GELU) X(CB_SOFTSIGN) X(CB_HARD_TANH) X(CB_SINE)
+/* clang-format off */
+#define EVERY_ACTIVATION(X)                                                        \
+    X(CB_IDENTITY) X(CB_SIGMOID) X(CB_TANH) X(CB_RELU) X(CB_LEAKY_RELU) X(CB_ELU)  \
+    X(CB_SELU) X(CB_SOFTPLUS) X(CB_SILU) X(CB_GELU) X(CB_SOFTSIGN) X(CB_HARD_TANH) \
+    X(CB_SINE)
+/* clang-format on */
 
 /* G. Klambauer et al., Self-Normalizing Neural Networks, 2017 */
 #define SELU_SCALE ((real)1.0507009873554804934193349852946)

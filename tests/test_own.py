@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from cbackprop import Network, activations, certify, costs, load
+from cbackprop import ModelFileError, Network, activations, certify, costs, load
 
 C = """
 #include <stddef.h>
@@ -201,3 +201,46 @@ def test_a_missing_dtype_is_named(compiled):
     Network([2, 3, 1], activation="only_single")
     with pytest.raises(ValueError, match="registered without float64"):
         Network([2, 3, 1], activation="only_single", dtype="float64")
+
+
+def test_a_derivative_that_is_not_analytic_is_not_stepped_through(own):
+    activations.register("real_tanh", np.tanh, lambda z, a: 1 - np.abs(a) ** 2)
+    X, y = data(6)
+    net = Network([5, 4, 3], activation="real_tanh", output="identity", dtype="float64", rng=0)
+    assert certify(net, X, y).passed
+    with pytest.raises(ValueError, match="'real_tanh' refuses complex numbers"):
+        net.hessian_vector_product(X, y, np.ones(4 * 6 + 3 * 5))
+    analytic = Network([5, 4, 3], activation="own_tanh", output="identity", dtype="float64", rng=0)
+    built_in = Network([5, 4, 3], activation="tanh", output="identity", dtype="float64", rng=0)
+    v = np.arange(4 * 6 + 3 * 5) / 10
+    np.testing.assert_allclose(
+        analytic.hessian_vector_product(X, y, v), built_in.hessian_vector_product(X, y, v)
+    )
+
+
+def test_a_failure_with_a_large_first_layer_stops_too(own):
+    calls = []
+
+    def squares(a, y):
+        calls.append(len(a))
+        if len(calls) == 40:
+            raise LookupError("not now")
+        return ((a - y) ** 2).sum(axis=1)
+
+    costs.register("failing_squares", squares, lambda a, y: 2 * (a - y))
+    calls.clear()
+    generator = np.random.default_rng(0)
+    X, y = generator.random((500, 300)), generator.random((500, 2))
+    net = Network([300, 40, 2], output="identity", cost="failing_squares", rng=0)
+    with pytest.raises(LookupError, match="not now"):
+        net.train(X, y, epochs=5, batch_size=10)
+    assert net.steps == 39
+    assert len(net.history) == 0
+
+
+def test_a_file_whose_functions_are_not_registered_says_so(tmp_path):
+    activations.register("passing", np.tanh, lambda z, a: 1 - a * a)
+    Network([2, 3, 1], activation="passing").save(tmp_path / "n.cbp")
+    del activations.ACTIVATIONS["passing"]
+    with pytest.raises(ModelFileError, match=r"'passing'.*register"):
+        load(tmp_path / "n.cbp")

@@ -270,6 +270,19 @@ def restore(net: Network, data: bytes) -> None:
         raise ModelFileError(f"model file: {type(error).__name__}: {error}") from None
 
 
+def _function(room: Any, name: Any) -> Any:
+    """An activation or a cost; the user's own must be registered again in every process."""
+    try:
+        return room.get(name)
+    except ValueError as error:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise
+        raise ModelFileError(
+            f"model file: {name!r} is not known here; if it is a function of your own, "
+            f"{room.__name__}.register it first ({error})"
+        ) from None
+
+
 def _restore(net: Network, about: dict[str, Any], tensors: dict[str, Array]) -> None:
     sizes = about["sizes"]
     names = set()
@@ -287,13 +300,13 @@ def _restore(net: Network, about: dict[str, Any], tensors: dict[str, Array]) -> 
             for name, shape in ((f"{p}w{l}", (sizes[l], sizes[l - 1])), (f"{p}b{l}", (sizes[l],))):
                 if tensors[name].shape != shape:
                     raise ModelFileError(f"model file: {name} has shape {tensors[name].shape}")
-    hidden = [activations.get(name) for name in about["activations"][:-1]]
+    layers = [_function(activations, name) for name in about["activations"]]
     Network.__init__(
         net,
         sizes,
-        activation=hidden,
-        output=activations.get(about["activations"][-1]),
-        cost=costs.get(about["cost"]),
+        activation=layers[:-1],
+        output=layers[-1],
+        cost=_function(costs, about["cost"]),
         init="zeros",
         dtype=about["dtype"],
         input_scale=_value(about, tensors, "input_scale"),
