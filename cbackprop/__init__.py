@@ -6,7 +6,7 @@ from cbackprop import _engine
 from cbackprop._certify import Certificate, certify
 from cbackprop.callbacks import EarlyStopping
 from cbackprop.distributed import train_many
-from cbackprop.exceptions import DivergenceError, ModelFileError
+from cbackprop.exceptions import DivergenceError, LearningWarning, ModelFileError
 from cbackprop.history import History
 from cbackprop.network import Gradients, Network
 
@@ -16,6 +16,7 @@ __all__ = [
     "EarlyStopping",
     "Gradients",
     "History",
+    "LearningWarning",
     "ModelFileError",
     "Network",
     "certify",

@@ -37,7 +37,7 @@ cdef class Workspace:
     cdef object spare_room
     cdef list planes        # of dropout
     cdef char *room(self, cb_index n_bytes) except NULL
-    cdef void drop(self, drops) except *
+    cdef void leave_to_chance(self, drops, double noise) except *
 
 
 cdef class Engine:
@@ -66,7 +66,7 @@ cdef class Engine:
 
 cdef class Hold:
     cdef Engine engine
-    cdef bint alone
+    cdef bint alone, patient
     cdef str busy
 
 

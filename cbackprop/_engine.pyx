@@ -1,6 +1,8 @@
 # cython: language_level=3, cdivision=True, freethreading_compatible=True
 """The network as the compiled core keeps it: parameters in one arena, the memory of a
 mini-batch, and the passes that do not train. Arguments come here checked."""
+from time import sleep
+
 import numpy
 from numpy import empty, ndarray
 
@@ -255,7 +257,7 @@ cdef class Workspace:
                       <double *>(base + <cb_index>self.offsets["costs"]),
                       <double *>(base + <cb_index>self.offsets["scores"]),
                       <void **>(base + <cb_index>self.offsets["scratch pointers"]),
-                      cb_dropout(0, 0, 0, 0), engine.failed)
+                      cb_dropout(0, 0, 0, 0, 0), NULL, engine.failed)
         for thread in range(threads if kind != INFERENCE else 0):
             self.p.scratch[thread] = base + <cb_index>self.offsets["scratch", thread]
         for l in range(L + 1):
@@ -271,12 +273,12 @@ cdef class Workspace:
                 if ("delta_block", l) in self.offsets:
                     at.delta_block = base + <cb_index>self.offsets["delta_block", l]
 
-    cdef void drop(self, drops) except *:
-        # Dropout of layers 0 .. L-1 with these probabilities, in 65536ths.
+    cdef void leave_to_chance(self, drops, double noise) except *:
+        # Dropout of layers 0 .. L-1 with these probabilities, in 65536ths, or None; and noise.
         cdef cb_index l, item = self.p.kernels.itemsize, draws = 0, plane
         cdef cb_layer *at
         self.planes = []
-        for l, drop in enumerate(drops):
+        for l, drop in enumerate(drops or ()):
             at = &self.p.layer[l]
             at.first_draw = draws
             if drop:
@@ -287,7 +289,9 @@ cdef class Workspace:
                 at.mask = <void *><uintptr_t>address(self.planes[-1])
                 at.dropped = <char *>at.mask + plane if l else at.a
                 self.p.layer[l + 1].a_in = at.dropped
-        self.p.dropout.draws = draws
+        self.p.dropout.draws, self.p.dropout.noise = draws, noise
+        if noise > 0:
+            self.p.noise = &self.p.dropout
 
     cdef char *room(self, cb_index n_bytes) except NULL:
         # Some memory more, for as long as the workspace is the caller's.
@@ -304,6 +308,8 @@ cdef void load(const Pass *p, const cb_rows *x, const cb_rows *y, const int32_t 
     # a^0 and y for samples first .. last - 1 of the mini-batch, gathered by index.
     cdef cb_layer *output = &p.layer[p.L]
     p.kernels.gather(x, index, first, last - first, p.layer[0].a, p.layer[0].ld_out, non_finite)
+    if p.noise != NULL:
+        p.kernels.add_noise(&p.layer[0], p.noise, first, last - first)
     if p.layer[0].dropout != NULL:
         p.kernels.drop_inputs(&p.layer[0], first, last - first)
     if labels != NULL:
@@ -521,16 +527,20 @@ cdef class Engine:
 
 
 cdef class Hold:
-    """`with hold:` an engine alone, or beside other readers; else RuntimeError(busy). All of
-    entering is one call of compiled code: no signal finds it half done."""
+    """`with hold:` an engine alone, or beside other readers; else RuntimeError(busy), where
+    patient only if somebody has it alone. All of entering is one call of compiled code: no
+    signal finds it half done."""
 
-    def __init__(self, Engine engine not None, bint alone, str busy not None):
-        self.engine, self.alone, self.busy = engine, alone, busy
+    def __init__(self, Engine engine not None, bint alone, str busy not None,
+                 bint patient=False):
+        self.engine, self.alone, self.busy, self.patient = engine, alone, busy, patient
 
     def __enter__(self):
         cdef int *users = &self.engine.users
-        if not (cb_enter_alone(users) if self.alone else cb_enter_shared(users)):
-            raise RuntimeError(self.busy)
+        while not (cb_enter_alone(users) if self.alone else cb_enter_shared(users)):
+            if not self.patient or cb_is_alone(users):
+                raise RuntimeError(self.busy)
+            sleep(1e-4)
 
     def __exit__(self, kind, error, trace):
         if self.alone:

@@ -12,6 +12,7 @@ cdef enum Status:
     DIVERGED = 3            # a parameter or the cost is not finite after an epoch; rolled back
     BAD_INPUT = 4           # a value of X or y is not finite; rolled back
     PAUSED = 5              # the slice is over: time to choose the number of threads
+    STOPPED = 6             # a callback said so
 
 
 cdef enum:
@@ -30,8 +31,14 @@ cdef struct Job:
     cb_index n, batch_size
     const double *etas      # learning rates [etas_epochs][etas_per_epoch]; the last ones stay
     cb_index etas_epochs, etas_per_epoch
+    double clip_norm        # of the whole gradient; or infinity
+    double *panel_squares   # [panels]: room for it
+    double max_norm         # of the weights into a neuron; or infinity
     uint64_t key
     int shuffled
+    # of an epoch whose rows come in blocks: which block this is, what came before it
+    cb_index block, batches_before, rows_before
+    int goes_on             # the epoch is not over at the end of the block
     # of threads that own columns, or take chunks in turn; own[0] of owners is p
     const Pass *own[MOST_THREADS]
     cb_index chunk          # samples of a turn
@@ -53,8 +60,11 @@ cdef struct Job:
     Descent descent         # its steps and product are those of mini-batch `batch`
     double cost_sum
     double *score_sum       # [1], or [n_L]
+    double *error_squares   # [neurons after the input], and how many samples
     double *costs           # results, one for each epoch of this call
     double *scores
+    double *error_norms     # [epochs][L]
+    double *dead            # [epochs][L]
     double *seconds
     double epoch_began, last_look
     double slice_began, slice_end
@@ -65,6 +75,7 @@ cdef struct Job:
     Descent kept            # likewise
     unsigned environment    # the caller's float environment
     void *pending           # a list to put an exception in
+    void *on_batch          # called after each mini-batch, True stops; or NULL
 
 
 cdef void begin_epoch(Job *job) noexcept nogil

@@ -6,6 +6,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from cbackprop._engine cimport float_enter, float_leave, seconds, shuffle
+from cbackprop._norms cimport error_norms, neurons
 from cbackprop._kernels cimport (CB_FOR_SHUFFLE, CB_SQUARED_ERROR, Pass, cb_index, cb_random,
                                  part)
 from cbackprop._updates cimport Descent
@@ -18,23 +19,26 @@ cdef inline cb_index score_width(const Pass *p) noexcept nogil:
 
 
 cdef void begin_epoch(Job *job) noexcept nogil:
-    # The order of epoch e depends on (seed, e) alone; a broken epoch goes on in its order. A
-    # full batch needs none.
+    # The order of epoch e depends on (seed, e) alone, of a block on its number too; a broken
+    # epoch goes on in its order. A full batch needs none.
     cdef cb_index i
-    if job.shuffled and job.batch_size < job.n:
-        shuffle(cb_random(job.key, CB_FOR_SHUFFLE, <unsigned>job.epoch), job.index, job.n)
+    cdef uint64_t key = job.key + <uint64_t>0x9E3779B97F4A7C15 * <uint64_t>job.block
+    if job.shuffled and (job.batch_size < job.n or job.goes_on):
+        shuffle(cb_random(key, CB_FOR_SHUFFLE, <unsigned>job.epoch), job.index, job.n)
     else:
         for i in range(job.n):
             job.index[i] = i
     if job.chosen != NULL:
         for i in range(job.n):
             job.index[i] = job.chosen[job.index[i]]
-    if job.batch == 0:
+    if job.batch == 0 and job.block == 0:
         job.cost_sum = 0
         for i in range(score_width(&job.p)):
             job.score_sum[i] = 0
+        for i in range(neurons(job.p.layer, job.p.L) + 1):
+            job.error_squares[i] = 0
     job.dropout.epoch = <unsigned>job.epoch
-    job.dropout.position = job.batch * job.batch_size
+    job.dropout.position = job.rows_before + job.batch * job.batch_size
     memcpy(job.snapshot, job.parameters, job.n_bytes)
     memcpy(job.snapshot + job.n_bytes, job.descent.state, job.descent.planes * job.n_bytes)
     job.kept = job.descent
@@ -95,7 +99,7 @@ cdef void end_batch(Job *job, cb_index m, const Descent *descent) noexcept nogil
     job.descent.steps, job.descent.product = descent.steps, descent.product
     job.batch += 1
     job.steps += 1
-    job.dropout.position = job.batch * job.batch_size
+    job.dropout.position = job.rows_before + job.batch * job.batch_size
     if job.first_epoch and job.non_finite:
         job.stop = BAD_INPUT
         return
@@ -103,6 +107,8 @@ cdef void end_batch(Job *job, cb_index m, const Descent *descent) noexcept nogil
     if now - job.last_look > LOOK_SECONDS:
         job.last_look = now
         look_for_signals(job)
+    if job.on_batch != NULL and job.stop == RUNNING:
+        let_look_on(job)
     job.slice_batches += 1
     job.slice_samples += m
     if now > job.slice_end and job.stop == RUNNING:
@@ -122,6 +128,18 @@ cdef void look_for_signals(Job *job) noexcept nogil:
     float_enter()
 
 
+cdef void let_look_on(Job *job) noexcept nogil:
+    float_leave(job.environment)
+    with gil:
+        try:
+            if (<object>job.on_batch)() and (job.goes_on or job.batch * job.batch_size < job.n):
+                job.stop = STOPPED
+        except BaseException as error:
+            (<list>job.pending).append(error)
+            job.stop = INTERRUPTED
+    float_enter()
+
+
 cdef void end_epoch(Job *job) noexcept nogil:
     cdef cb_index i, width = score_width(&job.p), item = job.p.kernels.itemsize
     if (job.cost_sum != job.cost_sum        # NaN
@@ -130,6 +148,12 @@ cdef void end_epoch(Job *job) noexcept nogil:
                                             job.descent.planes * job.n_bytes // item)):
         job.ended = DIVERGED
         return
+    if job.goes_on:
+        job.batch = 0
+        job.ended = COMPLETE
+        return
+    error_norms(job.p.layer, job.p.L, job.error_squares, job.error_norms + job.done * job.p.L,
+                job.dead + job.done * job.p.L)
     job.costs[job.done] = job.cost_sum / job.total
     for i in range(width):
         job.scores[job.done * width + i] = job.score_sum[i] / job.total

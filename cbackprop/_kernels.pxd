@@ -26,6 +26,7 @@ cdef extern from "kernels.h" nogil:
         uint64_t key
         uint32_t epoch
         uint64_t position, draws
+        double noise
 
     ctypedef struct cb_layer:
         cb_index n_in, n_out
@@ -115,6 +116,13 @@ cdef extern from "kernels.h" nogil:
         void (*apply)(const cb_layer *l, cb_index row, cb_index rows, cb_index col, cb_index cols,
                       const cb_update *update) noexcept nogil
         void (*drop_inputs)(const cb_layer *l, cb_index row, cb_index rows) noexcept nogil
+        void (*add_noise)(const cb_layer *l, const cb_dropout *chance, cb_index row,
+                          cb_index rows) noexcept nogil
+        void (*add_error_squares)(const cb_layer *l, cb_index rows, cb_index col, cb_index cols,
+                                  double *sums) noexcept nogil
+        double (*gradient_squares)(const cb_layer *l, cb_index panel,
+                                   const cb_update *update) noexcept nogil
+        void (*limit_norms)(const cb_layer *l, cb_index panel, double most) noexcept nogil
         int (*all_finite)(const void *x, cb_index n) noexcept nogil
         void (*function)(int which, const void *x, void *y, cb_index n) noexcept nogil
 
@@ -165,12 +173,13 @@ cdef extern from "readers.h" nogil:
     int cb_is_alone(const int *count) noexcept
 
 cdef extern from "rng.h" nogil:
-    enum cb_purpose: CB_FOR_WEIGHTS, CB_FOR_SHUFFLE, CB_FOR_DROPOUT
+    enum cb_purpose: CB_FOR_WEIGHTS, CB_FOR_SHUFFLE, CB_FOR_DROPOUT, CB_FOR_NOISE
     ctypedef struct cb_random:
         uint64_t key
         uint32_t purpose, stream
     void cb_philox(cb_random r, uint64_t index, uint32_t *word) noexcept
     void cb_shuffle(cb_random r, int64_t *index, int64_t n) noexcept
+    void cb_normal_pair(cb_random r, uint64_t index, double *pair) noexcept
     void cb_normal(cb_random r, double *out, int64_t n) noexcept
     void cb_uniform(cb_random r, double *out, int64_t n) noexcept
 
@@ -187,7 +196,8 @@ cdef struct Pass:
     double *costs           # [m]: C of each sample
     double *scores          # [m]
     void **scratch          # [threads]: a transposed block of w, or blocked inputs of BP4
-    cb_dropout dropout      # what the layers' dropout points to
+    cb_dropout dropout      # what the layers' dropout points to, and
+    const cb_dropout *noise     # this; or NULL: the input has none
     const int *failed       # whether a function of the user's has raised; or NULL
 
 

@@ -53,14 +53,18 @@ def early_stopping(value: Any, validated: bool) -> Any:
 
 
 def callbacks(values: Any) -> None:
-    """A sequence of objects with on_epoch_end."""
+    """A sequence of objects with on_epoch_end, on_batch_end or both."""
     if values == ():
         return
     if not isinstance(values, Sequence):
         raise TypeError(f"callbacks = {values!r}, expected a list of objects")
     for value in values:
-        if not callable(getattr(value, "on_epoch_end", None)):
-            raise TypeError(f"callbacks: {value!r} has no method on_epoch_end(net, history)")
+        methods = [getattr(value, name, None) for name in ("on_epoch_end", "on_batch_end")]
+        if not any(map(callable, methods)):
+            raise TypeError(
+                f"callbacks: {value!r} has no method on_epoch_end(net, history), nor "
+                "on_batch_end(net, epoch, batch)"
+            )
 
 
 def dropout(value: Any, n_hidden: int) -> list[int] | None:

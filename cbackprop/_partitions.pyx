@@ -1,6 +1,7 @@
 # cython: language_level=3, cdivision=True, freethreading_compatible=True
 """Three ways for a team of threads to share the mini-batches of an epoch. All give the same
 bits, so training may go from one to another; `_pace` finds out which is fastest."""
+from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
@@ -13,6 +14,8 @@ from cbackprop._job cimport (INTERRUPTED, TURN, Job, begin_epoch, end_batch, end
                              rate_of, sum_costs, sum_squares, weigh)
 from cbackprop._kernels cimport (CB_PANEL, CB_SUM, Pass, cb_ahead, cb_end_turn, cb_index,
                                  cb_team, cb_update, cb_wait_for_turn, part, parts_of)
+from cbackprop._norms cimport (clip_gradients, limit_share, limit_weights, neurons, watch_errors,
+                               watched)
 from cbackprop._output_error cimport measure, output_error
 from cbackprop._updates cimport Descent, next_step
 
@@ -24,6 +27,18 @@ cdef void look_ahead(Job *job, cb_index batch, int thread, int threads,
     cdef cb_index first = part(m, threads, thread)
     ahead[0] = cb_ahead(job.x, job.index + batch * job.batch_size + first,
                         part(m, threads, thread + 1) - first, 0)
+
+
+cdef void watch(Job *job, const Pass *p, cb_index batch, cb_index m, int thread,
+                int threads) noexcept nogil:
+    # The errors of a whole mini-batch, a thread's share of each layer's neurons.
+    cdef cb_index l, n, rows = watched(job.batches_before + batch, m)
+    for l in range(1, p.L + 1 if rows else 0):
+        n = p.layer[l].n_out
+        watch_errors(p, l, rows, part(n, threads, thread), part(n, threads, thread + 1),
+                     job.error_squares)
+    if thread == 0:
+        job.error_squares[neurons(p.layer, p.L)] += rows
 
 
 cdef bint is_over(Job *job, int thread, cb_team *team) noexcept nogil:
@@ -42,7 +57,7 @@ cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
     cdef cb_index batch = job.batch, batches = parts_of(job.n, job.batch_size), m, first, last
     cdef Descent descent = job.descent
     cdef double mass
-    cdef cb_update update
+    cdef cb_update update, sums
     cdef cb_ahead ahead
     while True:
         if thread == 0 and not job.in_epoch:
@@ -67,7 +82,17 @@ cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
             mass = mass_of(job, batch, m)
             if mass > 0:        # else the mini-batch is as if it were not there
                 next_step(&descent, mass, &update)
-                gradients(p, m, thread, threads, &update, &ahead)
+                if job.clip_norm < INFINITY:
+                    sums = update
+                    sums.rule = CB_SUM
+                    gradients(p, m, thread, threads, &sums, &ahead)
+                    clip_gradients(p, thread, team, job.clip_norm, job.panel_squares, &update)
+                else:
+                    gradients(p, m, thread, threads, &update, &ahead)
+                if job.max_norm < INFINITY:
+                    barrier(team)
+                    limit_share(p, thread, threads, job.max_norm)
+            watch(job, p, batch, m, thread, threads)
             sum_squares(job, p, job.index + batch * job.batch_size, m, thread, threads)
             if thread == 0:
                 sum_costs(job, p, job.index + batch * job.batch_size, m)
@@ -89,6 +114,7 @@ cdef void by_columns(void *argument, int thread, cb_team *team) noexcept nogil:
     cdef const Pass *p = job.own[thread]
     cdef int threads = team_size(team), turn = 0
     cdef cb_index batch = job.batch, batches = parts_of(job.n, job.batch_size), m, l, k
+    cdef cb_index rows
     cdef cb_index panels = parts_of(p.layer[1].n_out, CB_PANEL)
     cdef cb_index begin = part(panels, threads, thread) * CB_PANEL
     cdef cb_index end = min(p.layer[1].n_out, part(panels, threads, thread + 1) * CB_PANEL)
@@ -139,6 +165,16 @@ cdef void by_columns(void *argument, int thread, cb_team *team) noexcept nogil:
                 gradient_columns(p, 1, m, begin, end, &update, &ahead)
                 for l in range(2, p.L + 1):
                     gradient_columns(p, l, m, 0, p.layer[l].n_out, &update, &ahead)
+                if job.max_norm < INFINITY:
+                    limit_weights(p, 1, begin, end, job.max_norm)
+                    for l in range(2, p.L + 1):
+                        limit_weights(p, l, 0, p.layer[l].n_out, job.max_norm)
+            rows = watched(job.batches_before + batch, m)
+            watch_errors(p, 1, rows, begin, end, job.error_squares)
+            for l in range(2, p.L + 1 if thread == 0 else 0):
+                watch_errors(p, l, rows, 0, p.layer[l].n_out, job.error_squares)
+            if thread == 0:
+                job.error_squares[neurons(p.layer, p.L)] += rows
             turn = 1 - turn
             if thread == 0:
                 sum_costs(job, p, job.index + batch * job.batch_size, m)
@@ -167,7 +203,7 @@ cdef void by_turns(void *argument, int thread, cb_team *team) noexcept nogil:
     cdef Pass p = job.own[thread][0]
     cdef int threads = team_size(team)
     cdef cb_index batch = job.batch, batches = parts_of(job.n, job.batch_size)
-    cdef cb_index m, l, c, chunks, first, k
+    cdef cb_index m, l, c, chunks, first, k, rows
     cdef int64_t before = 0     # chunks of earlier mini-batches
     cdef Descent descent = job.descent
     cdef double mass
@@ -193,7 +229,9 @@ cdef void by_turns(void *argument, int thread, cb_team *team) noexcept nogil:
                 first = c * job.chunk
                 k = min(job.chunk, m - first)
                 job.dropouts[thread].epoch = job.dropout.epoch
-                job.dropouts[thread].position = batch * job.batch_size + first
+                job.dropouts[thread].position = (job.rows_before + batch * job.batch_size
+                                                 + first)
+                rows = min(k, watched(job.batches_before + batch, m) - first)
                 load(&p, job.x, job.y, job.labels, job.index + batch * job.batch_size + first,
                      0, k, &job.non_finite)
                 forward(&p, 0, k)
@@ -209,7 +247,12 @@ cdef void by_turns(void *argument, int thread, cb_team *team) noexcept nogil:
                     cb_wait_for_turn(&job.turn[l * TURN], before + c)
                     if l > 0 and mass > 0:
                         gradient_columns(&p, l, k, 0, p.layer[l].n_out, &sums, NULL)
-                    elif l == 0:
+                        if c == chunks - 1 and job.max_norm < INFINITY:
+                            limit_weights(&p, l, 0, p.layer[l].n_out, job.max_norm)
+                    if l > 0:
+                        watch_errors(&p, l, rows, 0, p.layer[l].n_out, job.error_squares)
+                    else:
+                        job.error_squares[neurons(p.layer, p.L)] += max(<cb_index>0, rows)
                         sum_costs(job, &p,
                                   job.index + batch * job.batch_size + first, k)
                         sum_squares(job, &p,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cbackprop import _engine, _gate, _training, _updates
 from cbackprop import _validation as check
+from cbackprop._monitors import Monitor, look, warn_of_layers
 from cbackprop.callbacks import EarlyStopping
 from cbackprop.exceptions import DivergenceError
 from cbackprop.history import History, Progress
@@ -25,40 +26,48 @@ Array = NDArray[Any]
 class Position:
     """Where training stands: everything besides parameters that the next step depends on."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, sizes: Sequence[int]) -> None:
         self.epoch = 0  # whole epochs done
         self.batch = 0  # mini-batches done of a broken one
         self.steps = 0
         # Rows, batch size, shuffle and kind of score of the epoch.
         self.shape: tuple[int, ...] = (0, 0, 0, 0)
         self.cost_sum = 0.0
-        self.score_sums = np.zeros(width)
+        self.score_sums = np.zeros(sizes[-1])
+        # Of each neuron after the input, the squares of the errors looked at; and how many.
+        self.error_squares = np.zeros(sum(sizes[1:]) + 1)
         self.optimizer: _updates.State | None = None  # what it remembers
+        self.running = False  # a callback looks on in the middle of an epoch
 
 
 class Call(NamedTuple):
-    """The checked arguments of one train call."""
+    """The checked arguments of one train call; of one of blocks, of a block's turn."""
 
     X: Array
     rows: Any
     target: check.Target
     chosen: Array | None  # the rows to train on, where not all
     weights: Array | None  # of all rows
-    drops: list[int] | None  # of each layer but the last, in 65536ths
-    epochs: int
     batch_size: int
+    threads: int
+    guess: int
+    validation: tuple[Any, Any] | None
+    drops: list[int] | None  # of each layer but the last, in 65536ths
+    noise: float
+    epochs: int
     rule: Optimizer
     rate: Any  # a number, a callable, or a schedule that follows the history
     l1: float
     l2: float
     clip: float
+    clip_norm: float
+    max_norm: float
     shuffle: bool
-    validation: tuple[Any, Any] | None
+    training: tuple[Any, Any]  # as the user gave it
+    monitors: list[Monitor]
     progress: Progress | None
     stopping: EarlyStopping | None
     callbacks: Sequence[Any]
-    threads: int
-    guess: int
 
     @property
     def n(self) -> int:
@@ -71,6 +80,7 @@ class Call(NamedTuple):
             self.validation is not None
             or self.progress is not None
             or self.stopping is not None
+            or self.monitors
             or self.callbacks
             or (type(self.rate) is not float and _one_epoch_at_a_time(self.rate))
         )
@@ -112,90 +122,137 @@ def rates(call: Call, net: Network, epochs: int, broken: int) -> Array | None:
     return np.array(found, np.float64)
 
 
+class Between:
+    """What happens between the epochs: validation, monitors, callbacks, early stopping."""
+
+    def __init__(self, net: Network, call: Call, history: History) -> None:
+        self.net, self.call, self.history = net, call, history
+        self.best: list[Array] = []
+        self.stopped = False  # by a callback after a mini-batch
+        looking = [c for c in call.callbacks if hasattr(c, "on_batch_end")]
+        self.on_batch = (lambda *at: self._after_batch(looking, *at)) if looking else None
+
+    def _after_batch(self, looking: Sequence[Any], epoch: int, batch: int) -> bool:
+        answers = [callback.on_batch_end(self.net, epoch, batch) for callback in looking]
+        self.stopped = any(map(bool, answers))
+        return self.stopped
+
+    def validate(self) -> None:
+        """The last entry of the validation curves; the network is already held."""
+        if self.call.validation is None:
+            return
+        result = self.net._evaluate(*self.call.validation, None)
+        for curves in (self.history, self.net.history):
+            curves.validation_cost[-1] = result["cost"]
+            curves.validation_score[-1] = result[self.history.score_name]
+
+    def after_epoch(self) -> bool:
+        """Whether to stop."""
+        net, call, history = self.net, self.call, self.history
+        if call.monitors:
+            histories = (history, net.history)
+            look(net, call.monitors, call.training, call.validation, histories)
+        if call.progress is not None:
+            call.progress(history)
+        stop = self.stopped
+        if call.stopping is not None:
+            last = len(history) - 1
+            since = last - call.stopping.best(history)
+            if since == 0 and call.stopping.restore_best:
+                self.best = [panels.copy() for panels in net._panels()]
+            stop = stop or since >= call.stopping.patience
+        for callback in call.callbacks:
+            if hasattr(callback, "on_epoch_end"):
+                stop = bool(callback.on_epoch_end(net, history)) or stop
+        return stop
+
+    def end(self) -> History:
+        """The best weights put back; what the last epoch shows said."""
+        net, stopping, history = self.net, self.call.stopping, self.history
+        if self.best and stopping is not None and stopping.best(history) < len(history) - 1:
+            with net._alone:
+                for panels, kept in zip(net._panels(), self.best, strict=True):
+                    panels[...] = kept
+        if len(history):
+            warn_of_layers(history)
+        return history
+
+
+def refuse_inside(net: Network) -> None:
+    """A callback after a mini-batch may use the network, not train it."""
+    if net._position.running:
+        raise RuntimeError("network is busy: it is being trained, and calls this callback")
+
+
 def run(net: Network, call: Call) -> History:
     """Whole epochs in one call of the core where nobody asked for something between."""
     name, variance = score_terms(call.target, call.chosen, call.weights)
     history = History(name)
     shape = (call.n, call.batch_size, int(call.shuffle), call.target.score)
-    best: list[Array] = []
-    between = call.one_by_one
+    between = Between(net, call, history)
     epochs, broken, first = call.epochs, 0, True
     while len(history) < epochs:
-        with net._alone:
+        with net._alone if first else net._again:
+            refuse_inside(net)
             # Of other rows, mini-batches, order or targets, a broken epoch cannot be finished:
             # a new one begins.
             if first and net._position.batch and net._position.shape == shape:
                 check.refuse_nonfinite("X", call.X, net.dtype)  # the core sees only its rest
                 broken, epochs = net._position.batch, epochs + 1
             first = False
-            count = 1 if between else epochs - len(history)
+            count = 1 if call.one_by_one else epochs - len(history)
             eta = rates(call, net, count, broken)
             if eta is None:
                 break
-            _epochs(net, call, count, eta, shape, broken, variance, history)
-        if not between:
-            return history
+            at = (shape, broken, count, None)
+            if core(net, call, at, eta, variance, history, between.on_batch) == "stopped":
+                break
+            between.validate()
         broken = 0
-        if call.progress is not None:
-            call.progress(history)
-        stop = False
-        if call.stopping is not None:
-            last = len(history) - 1
-            since = last - call.stopping.best(history)
-            if since == 0 and call.stopping.restore_best:
-                best = [panels.copy() for panels in net._panels()]
-            stop = since >= call.stopping.patience
-        for callback in call.callbacks:
-            stop = bool(callback.on_epoch_end(net, history)) or stop
-        if stop:
+        if call.one_by_one and between.after_epoch():
             break
-    if best and call.stopping is not None and call.stopping.best(history) < len(history) - 1:
-        with net._alone:
-            for panels, kept in zip(net._panels(), best, strict=True):
-                panels[...] = kept
-    return history
+    return between.end()
 
 
-def _epochs(
+def core(
     net: Network,
     call: Call,
-    count: int,
+    at: tuple[Any, int, int, tuple[int, int, int] | None],
     eta: Array,
-    shape: Any,
-    broken: int,
-    variance: Any,
+    variance: Array | None,
     history: History,
-) -> None:
-    """One call of the core, and the validation after it."""
-    before, here = net.classes, net._position
+    on_batch: Any,
+) -> str:
+    """One call of the core, and what can go wrong in it.
+
+    ``at``: the shape of the epoch, the mini-batch to begin with, how many epochs, and, of a
+    block, its number and the mini-batches and rows before it.
+    """
+    classes, here, (shape, first, count, before) = net.classes, net._position, at
     if call.target.classes is not None:
         net.classes = call.target.classes
     status, error = _training.train(
-        net._engine, call.rows, call.target.core, here, shape, broken, count, call.batch_size,
+        net._engine, call.rows, call.target.core, here, shape, first, count, call.batch_size,
         state_for(net, call.rule, float(eta[0, 0])), call.rule, eta, call.chosen,
-        call.weights, call.drops, call.l1, call.l2, call.clip, net._key, call.shuffle,
-        call.target.score, call.threads, call.guess, variance, (history, net.history),
-        call.validation is not None,
+        call.weights, call.drops, call.noise, call.l1, call.l2, call.clip, call.clip_norm,
+        call.max_norm, net._key, call.shuffle, call.target.score, call.threads, call.guess,
+        variance, (history, net.history), call.validation is not None, on_batch, before,
     )  # fmt: skip
     if status == "bad input":
-        net.classes = before
+        net.classes = classes
         check.refuse_nonfinite("X", call.X, net.dtype)
         net._refuse_scaled(call.X)
     if status == "interrupted":
         raise error
     if status == "diverged":
-        last = float(eta[-1, -1])
+        last, part = float(eta[-1, -1]), "epoch" if before is None else f"block {before[0]}"
         raise DivergenceError(
             f"weights or cost are not finite after epoch {here.epoch}: learning_rate = "
             f"{last:g} is too large for this data; try {last / 10:g}, or scale "
-            "the inputs to about 0 .. 1. The weights are those before that epoch",
+            f"the inputs to about 0 .. 1. The weights are those before that {part}",
             here.epoch, history,
         )  # fmt: skip
-    if call.validation is not None:
-        result = net._evaluate(*call.validation, None)
-        for curves in (history, net.history):
-            curves.validation_cost[-1] = result["cost"]
-            curves.validation_score[-1] = result[history.score_name]
+    return str(status)
 
 
 def score_terms(

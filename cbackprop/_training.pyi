@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,12 @@ def train(
     chosen: NDArray[np.int64] | None,
     weights: NDArray[np.float64] | None,
     drops: Sequence[int] | None,
+    noise: float,
     l1: float,
     l2: float,
     clip: float,
+    clip_norm: float,
+    max_norm: float,
     key: int,
     shuffled: bool,
     score: int,
@@ -35,5 +38,8 @@ def train(
     variance: NDArray[np.float64] | None,
     histories: Sequence[History],
     validated: bool,
+    on_batch: Callable[[int, int], bool] | None,
+    before: tuple[int, int, int] | None,
 ) -> tuple[str, Any]: ...
+def norms_of(engine: Engine, squares: NDArray[np.float64]) -> list[list[float]]: ...
 def mean_score(means: NDArray[np.float64], variance: NDArray[np.float64] | None) -> float: ...

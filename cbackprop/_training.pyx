@@ -1,8 +1,11 @@
 # cython: language_level=3, cdivision=True, freethreading_compatible=True
 """One call of training: its memory, its threads, and what becomes of it."""
 from math import fsum
+from time import sleep
 
 import numpy
+
+from libc.math cimport INFINITY
 
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.string cimport memset
@@ -10,15 +13,16 @@ from libc.string cimport memset
 from cbackprop._engine cimport (TRAINING, Engine, Rows, Targets, Workspace, address,
                                 float_enter, float_leave, new_arena, run, seconds)
 from cbackprop._job cimport (BAD_INPUT, COMPLETE, DIVERGED, INTERRUPTED, PAUSED, RUNNING, TURN,
-                             Job, roll_back)
-from cbackprop._kernels cimport (CB_PANEL, CB_SQUARED_ERROR, cb_index, cb_is_elementwise,
-                                 is_blocked, parts_of)
+                             STOPPED, Job, roll_back)
+from cbackprop._kernels cimport (CB_PANEL, CB_SQUARED_ERROR, cb_enter_alone, cb_index,
+                                 cb_is_elementwise, cb_leave_alone, is_blocked, parts_of)
+from cbackprop._norms cimport error_norms
 from cbackprop._pace cimport (COLUMNS, MOST_THREADS, TURNS, Pace, begin_pace,
                               current_way, report, slice_seconds)
 from cbackprop._partitions cimport by_columns, by_samples, by_turns
 from cbackprop._updates cimport State, descent_of
 
-STATUS = ["running", "complete", "interrupted", "diverged", "bad input"]
+STATUS = ["running", "complete", "interrupted", "diverged", "bad input", "paused", "stopped"]
 
 cdef enum:
     # Of a mini-batch's activations and errors: what a core keeps near, where turns are worth
@@ -89,54 +93,103 @@ cdef cb_index turn_size(Engine engine, cb_index m) noexcept:
     return size if 4 * size <= m else 0
 
 
-cdef own_turn(Job *job, Engine engine, int score, int thread, State state, char *nabla, drops):
+cdef own_turn(Job *job, Engine engine, int score, int thread, State state, char *nabla, drops,
+              double noise):
     # Memory of a chunk; the sums are everybody's.
     cdef Workspace w = Workspace(engine, job.chunk, 1, TRAINING, score)
-    cdef cb_index l
-    if drops is not None:
-        w.drop(drops)
+    w.leave_to_chance(drops, noise)
     w.p.dropout.key = job.dropout.key
     job.dropouts[thread] = &w.p.dropout
     state.lend(&w.p)
-    for l in range(1, engine.L + 1):
-        w.p.layer[l].nabla = nabla + (<char *>engine.layer[l].w - engine.parameters)
+    lend_sums(w, engine, nabla)
     job.own[thread] = &w.p
     return w
 
 
+cdef void lend_sums(Workspace w, Engine engine, char *nabla) noexcept:
+    # Room for the sums of BP3 and BP4, laid out like the parameters.
+    cdef cb_index l
+    for l in range(1, engine.L + 1):
+        w.p.layer[l].nabla = nabla + (<char *>engine.layer[l].w - engine.parameters)
+
+
+cdef class Onlooker:
+    """What is called after each mini-batch. Meanwhile the position is up to date, and the
+    network free to be used and to be given other weights; not to be trained."""
+    cdef Job *job
+    cdef Engine engine
+    cdef State state
+    cdef object here, sums, squares, shape, call
+    cdef cb_index steps
+
+    def __call__(self):
+        cdef bint stop = False
+        self.record()
+        self.here.running = True
+        cb_leave_alone(&self.engine.users)
+        try:
+            stop = bool(self.call(self.job.epoch, self.job.batches_before + self.job.batch - 1))
+        finally:
+            late = None
+            while not cb_enter_alone(&self.engine.users):   # others may still be predicting
+                try:
+                    sleep(1e-4)
+                except BaseException as error:
+                    late = error
+            self.here.running = False
+            if late is not None:
+                raise late
+        return stop
+
+    cdef void record(self) except *:
+        # Where training stands.
+        cdef Job *job = self.job
+        here = self.here
+        self.state.steps, self.state.product = job.descent.steps, job.descent.product
+        here.optimizer = self.state
+        here.epoch, here.batch, here.cost_sum = job.epoch, job.batch, job.cost_sum
+        here.steps = self.steps + job.steps
+        here.score_sums, here.error_squares, here.shape = self.sums, self.squares, self.shape
+
+
 def train(Engine engine not None, Rows x not None, Targets y not None, here, shape,
           Py_ssize_t first, Py_ssize_t epochs, Py_ssize_t batch_size, State state not None, rule,
-          rates, chosen, weights, drops, double l1, double l2, double clip,
-          uint64_t key, bint shuffled, int score, int threads, int guess, variance,
-          histories, bint validated):
+          rates, chosen, weights, drops, double noise, double l1, double l2, double clip,
+          double clip_norm, double max_norm, uint64_t key, bint shuffled, int score, int threads,
+          int guess, variance, histories, bint validated, on_batch, before):
     """Trains for `epochs` epochs, the first of which may be the rest of a broken one.
 
-    here: the position (epoch, batch, steps, cost_sum, score_sums, and the shape of what it
-    belongs to), brought up to date; first: the mini-batch to begin with; state: the
+    here: the position (epoch, batch, steps, cost_sum, score_sums, error_squares, and the shape of
+    what it belongs to), brought up to date; first: the mini-batch to begin with; state: the
     optimiser's; rates: float64 (epochs or fewer, 1 or mini-batches), the
     last ones stay; chosen: int64, the rows
     to train on, or None; weights: float64 (n,) of all rows, or None; drops: of layers
     0 .. L - 1, in 65536ths, or None; histories: each gets the whole epochs that were done, with
     NaN for the validation still to come; variance: of each target, where the score is R^2;
-    guess: the number of threads to try first, of 1 to `threads`, or 0 for just `threads`.
-    Returns (status, error); status is "complete", "interrupted", "diverged" or "bad input", the
-    last two with parameters and state as they were when the epoch began. No Python code runs
-    between the last mini-batch and the end of this book-keeping, so no signal comes between.
+    guess: the number of threads to try first, of 1 to `threads`, or 0 for just `threads`;
+    on_batch: (epoch, batch) -> whether to stop, after each mini-batch, or None; before: None, or
+    (block, mini-batches, rows) where this is a block of an epoch, and the epoch goes on after it.
+    Returns (status, error); status is "complete", "stopped", "interrupted", "diverged" or "bad
+    input", the last two with parameters and state as they were when the epoch or block began. No
+    Python code runs between the last mini-batch and the end of this book-keeping, so no signal
+    comes between.
     """
     cdef cb_index n = x.n if chosen is None else len(chosen), m = min(n, batch_size), width = 1
     cdef cb_index batches = parts_of(n, m)
     cdef Workspace w
-    if drops is None:
-        w = engine.workspace(m, threads, TRAINING, score)
-    else:
+    cdef bint chance = drops is not None or noise > 0
+    if chance:
         w = Workspace(engine, m, threads, TRAINING, score)
-        w.drop(drops)
+        w.leave_to_chance(drops, noise)
+    else:
+        w = engine.workspace(m, threads, TRAINING, score)
     if score == CB_SQUARED_ERROR:
         width = engine.sizes[-1]
-    sums = here.score_sums.copy()
+    kept = dict(vars(here))
+    sums, squares = here.score_sums.copy(), here.error_squares.copy()
     pending = []
     cdef char *room = w.room(8 * n + (1 + state.planes) * engine.n_bytes)
-    curves = numpy.empty((epochs, 2 + width))
+    curves = numpy.empty((epochs, 2 + 2 * engine.L + width))
     cdef double *results = <double *>address(curves)
     cdef Job job
     memset(&job, 0, sizeof(Job))
@@ -155,19 +208,33 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     job.etas_epochs, job.etas_per_epoch = rates.shape
     job.descent = descent_of(state, rule, 0)
     job.descent.l1, job.descent.l2, job.descent.clip = l1 / n, l2 / n, clip
+    job.clip_norm, job.max_norm = clip_norm, max_norm
     job.key, job.shuffled = key, shuffled
+    if before is not None:
+        job.block, job.batches_before, job.rows_before = before
+        job.goes_on = 1
     job.first_epoch = 1
     job.epoch, job.batch, job.epochs_left = here.epoch, first, epochs
     job.cost_sum, job.score_sum = here.cost_sum, <double *>address(sums)
-    job.costs, job.seconds, job.scores = results, results + epochs, results + 2 * epochs
+    job.error_squares = <double *>address(squares)
+    job.costs, job.seconds = results, results + epochs
+    job.error_norms, job.dead = results + 2 * epochs, results + (2 + engine.L) * epochs
+    job.scores = results + (2 + 2 * engine.L) * epochs
     job.last_look = seconds()
     job.parameters, job.n_bytes = engine.parameters, engine.n_bytes
     job.snapshot, job.pending = room + 8 * n, <void *>pending
     cdef int least = 1 if guess else threads, owners = 0, takers = 0, thread
-    # Memory of their own is not worth its while for a handful of mini-batches.
-    if epochs * batches >= 32 and drops is None:
+    cdef Onlooker onlooker = Onlooker()
+    onlooker.job, onlooker.engine, onlooker.state, onlooker.here = &job, engine, state, here
+    onlooker.sums, onlooker.squares, onlooker.shape = sums, squares, shape
+    onlooker.call, onlooker.steps = on_batch, here.steps
+    if on_batch is not None:
+        job.on_batch = <void *>onlooker
+    # Memory of their own is not worth its while for a handful of mini-batches, and not what
+    # an onlooker sees.
+    if epochs * batches >= 32 and not chance and on_batch is None and clip_norm == INFINITY:
         owners = most_owners(engine, m, threads)
-    job.chunk = 0 if engine.in_python else turn_size(engine, m)
+    job.chunk = 0 if engine.in_python or clip_norm < INFINITY else turn_size(engine, m)
     if job.chunk:
         owners, takers = 0, min(threads, MOST_THREADS)
     if owners < least:      # so many threads were asked for that none can own a column
@@ -179,44 +246,52 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     _keep = [own_pass(&job, engine, m, score, thread, state) for thread in range(1, owners)]
     if owners > 1:
         job.a_shared[0], job.a_shared[1] = job.p.layer[1].a, job.own[1].layer[1].a
+    if clip_norm < INFINITY:
+        nabla, norms = new_arena(engine.n_bytes), numpy.empty(engine.n_bytes // CB_PANEL // 8 + 1)
+        lend_sums(w, engine, <char *>address(nabla))
+        job.panel_squares = <double *>address(norms)
     if takers:
         nabla, turns = new_arena(engine.n_bytes), new_arena((engine.L + 1) * TURN * 8)
         job.turn = <int64_t *>address(turns)
-        _keep = [own_turn(&job, engine, score, thread, state, <char *>address(nabla), drops)
+        _keep = [own_turn(&job, engine, score, thread, state, <char *>address(nabla), drops,
+                          noise)
                  for thread in range(takers)]
     with nogil:
         job.environment = float_enter()
         run_in_slices(&job, &engine.pace)
         float_leave(job.environment)
-    status = job.stop or job.ended
+    status = <int>(job.stop or job.ended)
     if status == INTERRUPTED and not pending:
         pending.append(engine.own.failures.take())
     if status == DIVERGED or status == BAD_INPUT:
         roll_back(&job)
+        vars(here).update(kept)
     state.steps, state.product = job.descent.steps, job.descent.product
     if status != BAD_INPUT:
         here.optimizer = state
-    if status == COMPLETE or status == INTERRUPTED:
-        here.epoch, here.batch, here.cost_sum = job.epoch, job.batch, job.cost_sum
-        here.steps += job.steps
-        here.score_sums, here.shape = sums, shape
+    if status == COMPLETE or status == INTERRUPTED or status == STOPPED:
+        onlooker.record()
     elif status == DIVERGED and job.done:   # a broken epoch that diverged stays as it was
         here.epoch, here.batch, here.shape = job.epoch, 0, shape
-        here.steps += job.done * batches - first
+        here.steps = onlooker.steps + job.done * batches - first
     costs = [job.costs[e] for e in range(job.done)]
     values = [score_of(&job.scores[e * width], variance, width) for e in range(job.done)]
     times = [job.seconds[e] for e in range(job.done)]
+    norms = curves.ravel()[2 * epochs:(2 + engine.L) * epochs].reshape(epochs, -1).tolist()
+    dead = curves.ravel()[(2 + engine.L) * epochs:(2 + 2 * engine.L) * epochs]
     etas = [rates[min(e, len(rates) - 1), 0].item() for e in range(job.done)]
     for history in histories if job.done else ():
         history.score_name = "accuracy" if variance is None else "r2"
         history.cost.extend(costs)
         history.score.extend(values)
+        history.delta_norms.extend(norms[:job.done])
+        history.dead_units.extend(dead.reshape(epochs, -1).tolist()[:job.done])
         history.learning_rate.extend(etas)
         history.seconds.extend(times)
         if validated:
             history.validation_cost.extend([float("nan")] * job.done)
             history.validation_score.extend([float("nan")] * job.done)
-    if drops is None:
+    if not chance:
         engine.put_back(w)
     return STATUS[status], pending[0] if pending else None
 
@@ -241,3 +316,11 @@ cdef double score_of(const double *means, variance, cb_index width) except? -1:
 def mean_score(means, variance):
     """`score_of` for the mean scores (n,) of an evaluation."""
     return score_of(<double *>address(means), variance, means.size)
+
+
+def norms_of(Engine engine not None, squares):
+    """||delta^l|| and the share of dead neurons, a list each, from a position's squares."""
+    both = numpy.empty((2, engine.L))
+    cdef double *to = <double *>address(both)
+    error_norms(engine.layer, engine.L, <const double *>address(squares), to, to + engine.L)
+    return both.tolist()

@@ -23,5 +23,9 @@ class DivergenceError(ArithmeticError):
         self.history = history
 
 
+class LearningWarning(UserWarning):
+    """A layer does not learn: its errors have vanished or exploded, or its neurons are dead."""
+
+
 class ModelFileError(ValueError):
     """A model file is damaged, or is not one."""

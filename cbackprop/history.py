@@ -17,6 +17,14 @@ class History:
         score is the accuracy for labels, R^2 for real targets (``score_name`` says which).
     validation_cost, validation_score : list of float
         After the epoch, on ``validation_data``; empty without it.
+    delta_norms : list of list of float
+        ||delta^l|| of each layer after the input: the root mean square over samples, "the
+        speed of learning" of the book's chapter 5. Looked at in every eighth mini-batch of the
+        epoch from the first on, in up to 128 samples each.
+    dead_units : list of list of float
+        Of each layer after the input, the share of neurons whose error was 0 in all of those.
+    monitored : dict of list of float
+        The curves that ``monitor`` asked for.
     learning_rate : list of float
     seconds : list of float
         Wall-clock time of the epoch's training.
@@ -29,6 +37,9 @@ class History:
     validation_score: list[float] = field(default_factory=list)
     learning_rate: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    delta_norms: list[list[float]] = field(default_factory=list)
+    dead_units: list[list[float]] = field(default_factory=list)
+    monitored: dict[str, list[float]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.cost)
@@ -43,6 +54,8 @@ class History:
         for name, curve in vars(other).items():
             if isinstance(curve, list):
                 getattr(self, name).extend(curve)
+        for name, curve in other.monitored.items():
+            self.monitored.setdefault(name, []).extend(curve)
 
     def line(self, epochs: int) -> str:
         """The last epoch in one line."""
@@ -51,6 +64,8 @@ class History:
         if self.validation_cost:
             text += f"  validation cost {self.validation_cost[-1]:.4f}"
             text += f"  {self.score_name} {self.validation_score[-1]:.4f}"
+        for name, curve in self.monitored.items():
+            text += f"  {name} {curve[-1]:.4f}"
         return text
 
 

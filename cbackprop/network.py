@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbackprop import (
+    _blocks,
     _derivatives,
     _engine,
     _gate,
+    _monitors,
     _options,
     _run,
     _threads,
@@ -171,6 +173,7 @@ class Network:
         self._engine = _engine.Engine(self.sizes, codes, cost, stable, bits, own)
         busy = "network is busy: it is being {} in another thread"
         self._alone = _engine.Hold(self._engine, True, busy.format("used"))
+        self._again = _engine.Hold(self._engine, True, busy.format("used"), True)
         self._beside = _engine.Hold(self._engine, False, busy.format("trained"))
         self._quick = self._engine.quick
         if np.any(self.input_scale != 1) or np.any(self.input_shift != 0):
@@ -182,12 +185,14 @@ class Network:
     def reset(self) -> None:
         """Start afresh: initial weights from the seed, no epochs, no history."""
         with self._alone:
+            if hasattr(self, "_position"):
+                _run.refuse_inside(self)
             for l, panels in enumerate(self._panels(), start=1):
                 n_in, n_out = self.sizes[l - 1 : l + 1]
                 w, b = initializers.initial(self.init, self._key, l, n_in, n_out)
                 _engine.pack(w, b, panels)
             self.classes = self._given_classes
-            self._position = _run.Position(self.sizes[-1])
+            self._position = _run.Position(self.sizes)
             self.history = History()
 
     # ---- parameters -------------------------------------------------------------------
@@ -286,7 +291,7 @@ class Network:
     def train(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
         epochs: int = 1,
         batch_size: int = 32,
@@ -297,10 +302,14 @@ class Network:
         weight_decay: float | None = None,
         label_smoothing: float = 0.0,
         dropout: float | Sequence[float] = 0.0,
+        input_noise: float = 0.0,
+        max_norm: float | None = None,
+        clip_norm: float | None = None,
         clip_value: float | None = None,
         validation_data: tuple[Any, Any] | None = None,
         validation_split: float = 0.0,
         early_stopping: bool | EarlyStopping | None = None,
+        monitor: Sequence[str | Callable[[Any, Array], float]] = (),
         sample_weight: Any = None,
         class_weight: dict[Any, float] | str | None = None,
         shuffle: bool = True,
@@ -312,11 +321,15 @@ class Network:
 
         Parameters
         ----------
-        X : array-like (n, n_0)
-            uint8, float32 and float64 are read in place, whatever their strides.
-        y : array-like
+        X : array-like (n, n_0), or iterable of (X, y) or (X, y, sample_weight)
+            uint8, float32 and float64 are read in place, whatever their strides. Of an
+            iterable, for data larger than memory, an epoch is all blocks in turn, rows shuffled
+            within their block; each epoch iterates afresh. A broken epoch of blocks is not
+            finished by the next call. Give ``classes`` to the network where the first block
+            may lack a label.
+        y : array-like, optional
             Labels (n,); or targets (n, n_L), one-hot or real; or real targets (n,) for one
-            output.
+            output. None: X is an iterable of blocks.
         epochs : int
             Passes over the data.
         batch_size : int
@@ -343,9 +356,18 @@ class Network:
             to the nearest 1/65536; the others grow by 1 / (1 - p), so that predictions need
             nothing (Srivastava et al. 2014). One number is for the hidden layers. Cost and
             score are of the network as it was trained, with neurons left out.
+        input_noise : float
+            Standard deviation of normal noise added to the input as the network sees it, after
+            ``input_scale`` and ``input_shift``; other noise for every sample and epoch.
+        max_norm : float, optional
+            After each step, the weights into each neuron are scaled down to this Euclidean
+            norm where they are longer (Srivastava et al. 2014), in all layers; biases are free.
+        clip_norm : float, optional
+            The gradient of all layers together is scaled down to this Euclidean norm where it is
+            longer (R. Pascanu et al. 2013). As in ``clip_value``, penalties are part of the
+            gradient, but for sgd's l2.
         clip_value : float, optional
-            Every element of the gradient (penalties included) is kept within -clip_value ..
-            clip_value.
+            Every element of the gradient is kept within -clip_value .. clip_value.
         validation_data : (X, y), optional
             Evaluated after each epoch.
         validation_split : float
@@ -354,6 +376,12 @@ class Network:
         early_stopping : bool or EarlyStopping, optional
             True: stop when the validation cost has not fallen for 10 epochs, and put the best
             weights back.
+        monitor : sequence of str and callables
+            More curves for ``History.monitored``, measured after each epoch: the book's
+            "evaluation_cost", "evaluation_accuracy" (on the validation data), "training_cost",
+            "training_accuracy" (on all of X; R^2 where targets are real); and metrics of your
+            own, ``function(y, a) -> number``, with y and `predict`'s outputs of the validation
+            data, under the function's name.
         sample_weight : array-like (n,), optional
             >= 0. The mean over a mini-batch, and that of cost and score over the epoch, become
             weighted means; a weight of 0 is as if the row were absent, a mini-batch of weight 0
@@ -364,7 +392,8 @@ class Network:
         shuffle : bool
             A new order each epoch, a function of seed and epoch alone. A full batch has none.
         callbacks : sequence
-            Objects with ``on_epoch_end(net, history)``; True from one of them stops.
+            Objects with ``on_epoch_end(net, history)``, ``on_batch_end(net, epoch, batch)``
+            (both counted from 0) or both; True from one of them stops.
         progress : bool, optional
             Say on standard error how it goes. Default: no.
         n_threads : int, optional
@@ -387,6 +416,25 @@ class Network:
             the broken epoch.
         RuntimeError
             The network is in use in another thread.
+
+        Warns
+        -----
+        LearningWarning
+            In the last epoch no error reached a layer, or ||delta|| there was less than 1e-5 or
+            more than 1e5 of the output layer's.
+
+        Examples
+        --------
+        Blocks from a generator, made anew for each epoch:
+
+        >>> class Blocks:
+        ...     def __iter__(self):
+        ...         for seed in range(3):
+        ...             X = np.random.default_rng(seed).random((100, 2))
+        ...             yield X, X.sum(axis=1)
+        >>> net = Network([2, 4, 1], output="identity", rng=0)
+        >>> len(net.train(Blocks(), epochs=5, learning_rate=0.1))
+        5
         """
         epochs = check.integer("epochs", epochs, 1)
         batch_size = check.integer("batch_size", batch_size, 1)
@@ -395,53 +443,100 @@ class Network:
             rule = optimizers.with_weight_decay(rule, weight_decay)
         l1, l2 = check.real("l1", l1, 0), check.real("l2", l2, 0)
         drops = _options.dropout(dropout, len(self.sizes) - 2)
-        clip = math.inf
-        if clip_value is not None:
-            clip = check.real("clip_value", clip_value, 0, open_end=True)
-        array, rows = self._rows(X)
-        target = self._targets(y, len(array))
-        if rule.name == "sgd" and isinstance(rate, float) and rate * l2 >= len(array):
-            raise ValueError(
-                f"l2 = {l2!r} with learning_rate = {rate!r} and {len(array)} samples would turn "
-                "the weights' sign; expected learning_rate * l2 < samples"
+        noise = check.real("input_noise", input_noise, 0)
+        clip, most, limit = (
+            math.inf if value is None else check.real(name, value, 0, open_end=True)
+            for name, value in (
+                ("clip_value", clip_value), ("clip_norm", clip_norm), ("max_norm", max_norm)
             )
-        weights = _options.weights(sample_weight, class_weight, target, self.sizes[-1])
+        )  # fmt: skip
+        if clip_value is not None and clip_norm is not None:
+            raise ValueError("clip_value and clip_norm: give one of them")
+        _options.callbacks(callbacks)
+        blocks = y is None and not hasattr(X, "__array__") and hasattr(X, "__iter__")
+        if y is None and not blocks:
+            raise TypeError("y is missing; expected labels or targets, or X an iterable of (X, y)")
+        validated = validation_data is not None or bool(validation_split)
+        stopping = _options.early_stopping(early_stopping, validated)
+        monitors = _monitors.checked(monitor, validated)
         if isinstance(rate, float) and rate * rule.row[-1] >= 1:
             raise ValueError(
                 f"weight_decay = {rule.row[-1]:g} with learning_rate = {rate!r} would turn the "
                 "weights' sign; expected learning_rate * weight_decay < 1"
             )
-        chosen = None
+        options: tuple[Any, ...] = (
+            drops, noise, epochs, rule, rate, l1, l2, clip, most, limit, bool(shuffle), (X, y),
+            monitors, Progress(epochs) if progress else None, stopping, callbacks,
+        )  # fmt: skip
+        if blocks:
+            given = {"l1": l1, "l2": l2, "validation_split": validation_split}
+            _blocks.refuse({**given, "sample_weight": sample_weight}, class_weight, monitors)
+            self._check_validation(validation_data, self.classes)
+
+            def filled(X: Any, y: Any, sample: Any) -> _run.Call:
+                data = self._data(X, y, sample, class_weight, label_smoothing, 0.0, batch_size,
+                                  epochs, n_threads)  # fmt: skip
+                return _run.Call._make((*data[:-1], validation_data, *options))
+
+            blank = _run.Call._make((*[None] * 8, validation_data, *options))
+            return _blocks.run(self, blank, X, filled)
+        data = self._data(
+            X, y, sample_weight, class_weight, label_smoothing, validation_split, batch_size,
+            epochs, n_threads,
+        )  # fmt: skip
+        call = _run.Call(*data, *options)
         if validation_data is not None:
             if validation_split:
                 raise ValueError("validation_data and validation_split: give one of them")
-            if not (isinstance(validation_data, Sequence) and len(validation_data) == 2):
-                raise TypeError("validation_data: expected a pair (X, y)")
-            checked = check.features(
-                "X of validation_data", validation_data[0], self.sizes[0], self.dtype
+            self._check_validation(validation_data, call.target.classes)
+            call = call._replace(validation=validation_data)
+        if rule.name == "sgd" and isinstance(rate, float) and rate * l2 >= len(call.X):
+            raise ValueError(
+                f"l2 = {l2!r} with learning_rate = {rate!r} and {len(call.X)} samples would turn "
+                "the weights' sign; expected learning_rate * l2 < samples"
             )
-            check.refuse_nonfinite("X of validation_data", checked, self.dtype)
-            self._targets(validation_data[1], len(checked), target.classes, "y of validation_data")
-        elif validation_split:
+        return _run.run(self, call)
+
+    def _data(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        class_weight: Any,
+        label_smoothing: float,
+        validation_split: float,
+        batch_size: int,
+        epochs: int,
+        n_threads: int | None,
+    ) -> tuple[Any, ...]:
+        """The fields of a `_run.Call` that depend on the data, checked."""
+        array, rows = self._rows(X)
+        target = self._targets(y, len(array))
+        weights = _options.weights(sample_weight, class_weight, target, self.sizes[-1])
+        chosen = validation = None
+        if validation_split:
             chosen, held_out = _options.split(validation_split, target, self._key)
             check.refuse_nonfinite("X", array, self.dtype)
-            validation_data = (array[held_out], check.as_array("y", y)[held_out])
+            validation = (array[held_out], check.as_array("y", y)[held_out])
         target = _options.smoothed(label_smoothing, target, self.sizes[-1], self.dtype)
-        stopping = _options.early_stopping(early_stopping, validation_data is not None)
-        _options.callbacks(callbacks)
         n = len(array) if chosen is None else len(chosen)
         if weights is not None and chosen is not None and not weights[chosen].any():
             raise ValueError("sample_weight of all rows that validation_split leaves is 0")
+        batch_size = min(batch_size, n)
         if n_threads is None and not self._engine.in_python:
-            threads, guess = _threads.choice(self.sizes, min(n, batch_size), epochs * n)
+            threads, guess = _threads.choice(self.sizes, batch_size, epochs * n)
         else:
-            threads, guess = self._threads(n_threads, min(n, batch_size), 6), 0
-        call = _run.Call(
-            array, rows, target, chosen, weights, drops, epochs, min(batch_size, n), rule, rate,
-            l1, l2, clip, bool(shuffle), validation_data, Progress(epochs) if progress else None,
-            stopping, callbacks, threads, guess,
-        )  # fmt: skip
-        return _run.run(self, call)
+            threads, guess = self._threads(n_threads, batch_size, 6), 0
+        return array, rows, target, chosen, weights, batch_size, threads, guess, validation
+
+    def _check_validation(self, pair: Any, classes: Array | None) -> None:
+        if pair is None:
+            return
+        if not (isinstance(pair, Sequence) and len(pair) == 2):
+            raise TypeError("validation_data: expected a pair (X, y)")
+        checked = check.features("X of validation_data", pair[0], self.sizes[0], self.dtype)
+        check.refuse_nonfinite("X of validation_data", checked, self.dtype)
+        self._targets(pair[1], len(checked), classes, "y of validation_data")
 
     def _refuse_scaled(self, X: Array) -> None:
         raise ValueError(
@@ -752,6 +847,7 @@ class Network:
         else:
             nabla_w, nabla_b = check.gradients(g, self.sizes, self.dtype)
         with self._alone:
+            _run.refuse_inside(self)
             state = _run.state_for(self, rule, eta)
             if not _updates.apply_gradients(
                 self._engine, self._position, state, rule, eta, nabla_w, nabla_b

@@ -1,4 +1,4 @@
-/* Inverted dropout (Srivastava et al. 2014): a neuron is dropped with probability p, the others
+/* What chance does to a sample. Inverted dropout (Srivastava et al. 2014): a neuron is dropped with probability p, the others
  * grow by 1 / (1 - p), so that predictions need nothing. p is a multiple of 1/65536.
  */
 #include "rng.h"
@@ -28,6 +28,24 @@ static void drop_row(const cb_layer *l, cb_index s, const real *a, real *to)
     for (cb_index j = 0; j < l->n_out; j += LANES)
         v_store(to + j, v_load(a + j) * v_load(mask + j));
     to[l->n_out] = 1;
+}
+
+/* a += noise N(0, 1): two inputs from one draw. */
+static void add_noise(const cb_layer *l, const cb_dropout *d, cb_index row, cb_index rows)
+{
+    const cb_random r = {d->key, CB_FOR_NOISE, d->epoch};
+    const uint64_t pairs = (uint64_t)(l->n_out + 1) / 2;
+    for (cb_index s = row; s < row + rows; s++) {
+        real *a = (real *)l->a + s * l->ld_out;
+        uint64_t draw = (d->position + (uint64_t)s) * pairs;
+        for (cb_index k = 0; k < l->n_out; k += 2, draw++) {
+            double pair[2];
+            cb_normal_pair(r, draw, pair);
+            a[k] += (real)(d->noise * pair[0]);
+            if (k + 1 < l->n_out)
+                a[k + 1] += (real)(d->noise * pair[1]);
+        }
+    }
 }
 
 static void drop_inputs(const cb_layer *l, cb_index row, cb_index rows)

@@ -14,6 +14,7 @@
 #include "dropout.h"
 #include "updates.h"
 #include "gradients.h"
+#include "norms.h"
 
 static void weighted_input(const cb_layer *l, cb_index row, cb_index rows, cb_index col,
                            cb_index cols)
@@ -211,6 +212,10 @@ const cb_kernels KERNEL_TABLE = {
     .gradient = gradient,
     .apply = apply,
     .drop_inputs = drop_inputs,
+    .add_noise = add_noise,
+    .add_error_squares = add_error_squares,
+    .gradient_squares = gradient_squares,
+    .limit_norms = limit_norms,
     .all_finite = all_finite,
     .function = function,
 };

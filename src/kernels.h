@@ -75,6 +75,7 @@ typedef struct cb_dropout {
     uint32_t epoch;
     uint64_t position;  /* in the epoch, of the sample in row 0 */
     uint64_t draws;     /* a sample's, of CB_DROPS neurons each */
+    double noise;       /* standard deviation of what is added to the input */
 } cb_dropout;
 
 #define CB_DROPS 8      /* neurons decided by one draw, 16 bits each */
@@ -265,6 +266,19 @@ typedef struct cb_kernels {
 
     /* a = mask a in rows of layer 0. */
     void (*drop_inputs)(const cb_layer *l, cb_index row, cb_index rows);
+
+    /* a += noise N(0, 1) in rows of layer 0. */
+    void (*add_noise)(const cb_layer *l, const cb_dropout *chance, cb_index row, cb_index rows);
+
+    /* sums[j] += delta_sj^2 over the first `rows` samples, for neurons col .. col + cols. */
+    void (*add_error_squares)(const cb_layer *l, cb_index rows, cb_index col, cb_index cols,
+                              double *sums);
+
+    /* Penalties and clip into the sums of a panel of nabla; the sum of their squares. */
+    double (*gradient_squares)(const cb_layer *l, cb_index panel, const cb_update *update);
+
+    /* The weights into each neuron of a panel, made shorter where their norm is above `most`. */
+    void (*limit_norms)(const cb_layer *l, cb_index panel, double most);
 
     /* 1 where all n elements are finite. */
     int (*all_finite)(const void *x, cb_index n);

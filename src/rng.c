@@ -82,18 +82,27 @@ static double plain_log(double x)
     return e * 0.69314718055994530942 + 2 * (s + s * sum);
 }
 
+void cb_normal_pair(cb_random r, uint64_t index, double pair[2])
+{
+    uint32_t word[4];
+    double u, v, s;
+    uint64_t attempt = 0;
+    do { /* a point in the unit disc; attempts lie 2^40 apart */
+        cb_philox(r, index + (attempt++ << 40), word);
+        u = 2 * unit(word[0], word[1]) - 1;
+        v = 2 * unit(word[2], word[3]) - 1;
+        s = u * u + v * v;
+    } while (s >= 1 || s == 0);
+    const double length = sqrt(-2 * plain_log(s) / s);
+    pair[0] = u * length;
+    pair[1] = v * length;
+}
+
 void cb_normal(cb_random r, double *out, int64_t n)
 {
+    double pair[2];
     for (int64_t i = 0; i < n; i++) {
-        uint32_t word[4];
-        double u, s = 0;
-        uint64_t attempt = 0;
-        do { /* a point in the unit disc; attempts lie 2^40 apart */
-            cb_philox(r, (uint64_t)i + (attempt++ << 40), word);
-            u = 2 * unit(word[0], word[1]) - 1;
-            const double v = 2 * unit(word[2], word[3]) - 1;
-            s = u * u + v * v;
-        } while (s >= 1 || s == 0);
-        out[i] = u * sqrt(-2 * plain_log(s) / s);
+        cb_normal_pair(r, (uint64_t)i, pair);
+        out[i] = pair[0];
     }
 }

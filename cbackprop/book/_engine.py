@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -61,9 +62,9 @@ class Trainer:
         X, rows = net._rows(self.X)
         threads, guess = _threads.choice(net.sizes, min(n, m), n)
         call = _run.Call(
-            X, rows, net._targets(self.Y, len(X)), order, None, None, 1, min(n, m), SGD(),
-            float(eta), 0.0, float(lmbda), float("inf"), False, None, None, None, (), threads,
-            guess,
+            X, rows, net._targets(self.Y, len(X)), order, None, min(n, m), threads, guess, None,
+            None, 0.0, 1, SGD(), float(eta), 0.0, float(lmbda), math.inf, math.inf, math.inf,
+            False, (self.X, self.Y), [], None, None, (),
         )  # fmt: skip
         _run.run(net, call)
         return copies(net)

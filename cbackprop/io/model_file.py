@@ -5,8 +5,9 @@
     rest      the tensors, packed, little-endian, row-major
 
 Tensors are ``w1 .. wL`` (n_l, n_{l-1}), ``b1 .. bL`` (n_l,), ``input_scale`` and
-``input_shift`` where they are arrays, and ``optimizer0.w1 .. optimizer0.bL``, ``optimizer1.w1``
-and so on: what the last training's optimiser remembers of each. ``__metadata__`` holds text
+``input_shift`` where they are arrays, ``error_squares`` of a broken epoch, and
+``optimizer0.w1 .. optimizer0.bL``, ``optimizer1.w1`` and so on: what the last training's
+optimiser remembers of each. ``__metadata__`` holds text
 only, as safetensors wants: the format's version, the network as JSON, and the SHA-256 of the
 whole file with the digest's own 64 characters written as zeros. Reading executes nothing; names
 are looked up in the package's tables.
@@ -54,6 +55,8 @@ def dumps(net: Network) -> bytes:
             w, b = _engine.unpack(state.panels(k, l), net.sizes[l])
             tensors[f"optimizer{k}.w{l}"] = (code, w)
             tensors[f"optimizer{k}.b{l}"] = (code, b)
+    if net._position.batch:
+        tensors["error_squares"] = ("F64", net._position.error_squares)
     transform = {}
     for name in ("input_scale", "input_shift"):
         value = getattr(net, name)
@@ -107,11 +110,17 @@ def _describe(net: Network) -> dict[str, Any]:
             "product": here.optimizer.product,
         },
         "score_sums": [_number(x) for x in here.score_sums.tolist()],
-        "history": {
-            name: [_number(x) for x in curve] if isinstance(curve, list) else curve
-            for name, curve in net.history.to_dict().items()
-        },
+        "history": _plain(net.history.to_dict()),
     }
+
+
+def _plain(x: Any) -> Any:
+    """What JSON can hold, lists and dicts inside too."""
+    if isinstance(x, dict):
+        return {name: _plain(value) for name, value in x.items()}
+    if isinstance(x, list):
+        return [_plain(value) for value in x]
+    return _number(x) if isinstance(x, float) else x
 
 
 def _number(x: float) -> float | str:
@@ -293,7 +302,7 @@ def _restore(net: Network, about: dict[str, Any], tensors: dict[str, Array]) -> 
     planes = optimizers.OPTIMIZERS[state["name"]].planes if state else 0
     prefixes = ["", *(f"optimizer{k}." for k in range(planes))]
     names |= {p + f"{letter}{l}" for p in prefixes for l in range(1, len(sizes)) for letter in "wb"}
-    if set(tensors) != names:
+    if set(tensors) - {"error_squares"} != names:
         raise ModelFileError(f"model file: tensors {sorted(tensors)}, expected {sorted(names)}")
     for p in prefixes:
         for l in range(1, len(sizes)):
@@ -323,6 +332,11 @@ def _restore(net: Network, about: dict[str, Any], tensors: dict[str, Array]) -> 
         raise ModelFileError(f"model file: key {key!r}")
     net._key = key
     net._position = _position(about)
+    squares = tensors.get("error_squares")
+    if squares is not None:
+        if squares.shape != net._position.error_squares.shape:
+            raise ModelFileError(f"model file: error_squares of shape {squares.shape}")
+        net._position.error_squares = squares.copy()
     if state:
         net._position.optimizer = _state(net, state, tensors)
     net.history = _history(about["history"])
@@ -350,23 +364,34 @@ def _classes(labels: Any, n_out: int) -> Array | None:
 
 def _history(about: Any) -> History:
     history = History()
-    if set(about) != set(vars(history)) or about["score_name"] not in ("accuracy", "r2"):
+    missing = set(vars(history)) - set(about)  # files of 0.1.0 have no curves of a layer
+    if missing - {"delta_norms", "dead_units", "monitored"} or set(about) - set(vars(history)):
         raise ModelFileError("model file: not a history")
+    if about["score_name"] not in ("accuracy", "r2"):
+        raise ModelFileError(f"model file: score_name {about['score_name']!r}")
     for name, curve in about.items():
         if name == "score_name":
             history.score_name = curve
-        elif isinstance(curve, list):
-            setattr(history, name, [_float(x) for x in curve])
+        elif name == "monitored":
+            history.monitored = {of: _curve(of, x) for of, x in curve.items()}
+        elif name in ("delta_norms", "dead_units"):
+            setattr(history, name, [_curve(name, x) for x in curve])
         else:
-            raise ModelFileError(f"model file: {name} of the history is not a list")
+            setattr(history, name, _curve(name, curve))
     return history
+
+
+def _curve(name: str, values: Any) -> list[float]:
+    if not isinstance(values, list):
+        raise ModelFileError(f"model file: {name} of the history is not a list")
+    return [_float(x) for x in values]
 
 
 def _position(about: dict[str, Any]) -> Position:
     sums = np.array([_float(x) for x in about["score_sums"]])
     if sums.shape != (about["sizes"][-1],):
         raise ModelFileError(f"model file: score_sums of shape {sums.shape}")
-    here = Position(len(sums))
+    here = Position(about["sizes"])
     for name in ("epoch", "batch", "steps"):
         value = about[name]
         if type(value) is not int or not 0 <= value < 2**62:

@@ -1,0 +1,133 @@
+"""Training on data larger than memory: epochs whose rows come in blocks, from an iterable."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbackprop import _run, _training
+from cbackprop._monitors import Monitor
+from cbackprop.history import History
+
+if TYPE_CHECKING:
+    from cbackprop.network import Network
+
+Array = NDArray[Any]
+
+# What is needed of all rows before the first is seen, and what to do instead.
+NEED_ALL_ROWS = {
+    "l1": "the number of all samples; give weight_decay=",
+    "l2": "the number of all samples; give weight_decay=",
+    "validation_split": "all rows; give validation_data=",
+    "sample_weight": "all rows; let blocks be (X, y, weights)",
+}
+
+# Of no epoch's shape: an epoch of blocks that was broken off is not finished.
+NO_SHAPE = (0, 0, 0, 0)
+
+
+def refuse(given: dict[str, Any], class_weight: Any, monitors: Sequence[Monitor]) -> None:
+    """Arguments that blocks cannot have."""
+    for name, need in NEED_ALL_ROWS.items():
+        if given[name] is not None and given[name] != 0:
+            raise ValueError(f"{name} = {given[name]!r} with blocks needs {need}")
+    for name, _ in monitors:
+        if name in ("training_cost", "training_accuracy"):
+            raise ValueError(f"monitor = {name!r} with blocks needs all rows; see History.cost")
+    if isinstance(class_weight, str):
+        raise ValueError(f"class_weight = {class_weight!r} needs all rows; give a dict")
+
+
+def unpacked(block: Any, number: int) -> tuple[Any, Any, Any]:
+    """(X, y, weights or None) of a block."""
+    if not isinstance(block, tuple | list) or len(block) not in (2, 3):
+        raise TypeError(
+            f"block {number} is {type(block).__name__}, expected (X, y) or (X, y, weights); "
+            "or give y="
+        )
+    return block[0], block[1], block[2] if len(block) == 3 else None
+
+
+class Targets:
+    """Sum of weights, mean and spread of the targets so far (T. F. Chan, G. H. Golub, R. J.
+    LeVeque, *Updating formulae*, 1979)."""
+
+    def __init__(self) -> None:
+        self.mass = 0.0
+        self.mean: Any = 0.0
+        self.squares: Any = 0.0
+
+    def add(self, call: _run.Call, variance: Array | None) -> None:
+        """The targets of one more block."""
+        weights = call.weights
+        mass = float(call.n if weights is None else weights.sum())
+        if variance is not None and mass > 0:
+            mean = np.average(call.target.array, axis=0, weights=weights).astype(np.float64)
+            away, total = mean - self.mean, self.mass + mass
+            self.squares = self.squares + mass * variance + away**2 * (self.mass * mass / total)
+            self.mean = self.mean + away * (mass / total)
+        self.mass += mass
+
+    def variance(self) -> Array | None:
+        """Of each target; None where the score is an accuracy."""
+        return None if isinstance(self.squares, float) else self.squares / self.mass
+
+
+def run(
+    net: Network,
+    call: _run.Call,
+    blocks: Iterable[Any],
+    read: Callable[[Any, Any, Any], _run.Call],
+) -> History:
+    """As `_run.run`; ``read`` makes a block's data, checked, and the options a call."""
+    history = History()
+    between = _run.Between(net, call, history)
+    here, hold = net._position, net._alone
+    for _ in range(call.epochs):
+        began, targets, before = time.perf_counter(), Targets(), (0, 0, 0)
+        rate, status = None, ""
+        for block in blocks:
+            part = read(*unpacked(block, before[0]))
+            history.score_name, variance = _run.score_terms(part.target, None, part.weights)
+            with hold:
+                _run.refuse_inside(net)
+                hold = net._again
+                eta = _run.rates(part, net, 1, 0)
+                if eta is None:
+                    return between.end()
+                at = (NO_SHAPE, 0, 1, before)
+                status = _run.core(net, part, at, eta, None, history, between.on_batch)
+            if status == "stopped":
+                return between.end()
+            rate = float(eta[0, 0]) if rate is None else rate
+            targets.add(part, variance)
+            count = -(-part.n // part.batch_size)
+            before = (before[0] + 1, before[1] + count, before[2] + part.n)
+        if rate is None:
+            raise ValueError(
+                "X yielded no block; a generator is used up after one epoch: give a list, or an "
+                "object whose __iter__ begins again"
+            )
+        with hold:
+            here.epoch += 1
+            norms, dead = _training.norms_of(net._engine, here.error_squares)
+            score = _training.mean_score(here.score_sums / targets.mass, targets.variance())
+            for curves in (history, net.history):
+                curves.score_name = history.score_name
+                curves.cost.append(here.cost_sum / targets.mass)
+                curves.score.append(score)
+                curves.delta_norms.append(norms)
+                curves.dead_units.append(dead)
+                curves.learning_rate.append(rate)
+                curves.seconds.append(time.perf_counter() - began)
+                if call.validation is not None:
+                    curves.validation_cost.append(float("nan"))
+                    curves.validation_score.append(float("nan"))
+            between.validate()
+        if between.after_epoch():
+            break
+    return between.end()
