@@ -1,9 +1,11 @@
 """What may look on while a network trains, and stop it.
 
-A callback is any object with a method ``on_epoch_end(net, history)``: called after each epoch,
-when the network may be used in any way; history is that of the running call. Returning True
-stops training. What it raises goes through ``train`` to the caller; the network stands after
-that epoch.
+A callback is any object with one of these methods, or both. ``on_epoch_end(net, history)`` is
+called after each epoch, when the network may be used in any way; history is that of the running
+call. ``on_batch_end(net, epoch, batch)``, both counted from 0, is called after each mini-batch,
+when the network may be used, saved and given other weights, but not trained; it costs some
+microseconds. Returning True stops training. What it raises goes through ``train`` to the caller;
+the network stands after that epoch or mini-batch, and the next call goes on from there.
 """
 
 from __future__ import annotations

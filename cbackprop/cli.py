@@ -11,6 +11,7 @@ import contextlib
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -48,7 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # --help, --version, or a mistake that is already printed
         return int(stop.code or 0)
     try:
-        code: int = arguments.run(arguments)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", cbackprop.LearningWarning)
+            warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
+            code: int = arguments.run(arguments)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -66,6 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(arguments, str(error), 1)
     except (ValueError, TypeError, OSError) as error:
         return _complain(arguments, str(error), 2)
+
+
+def _say(text: str) -> None:
+    print(f"cbackprop: {text}", file=sys.stderr)
 
 
 def _complain(arguments: argparse.Namespace, message: str, code: int, kind: str = "error: ") -> int:

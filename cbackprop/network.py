@@ -295,7 +295,7 @@ class Network:
         *,
         epochs: int = 1,
         batch_size: int = 32,
-        optimizer: str | Optimizer = "sgd",
+        optimizer: str | Optimizer | optimizers.LBFGS = "sgd",
         learning_rate: float | Callable[[int], float] | Any | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
@@ -338,7 +338,9 @@ class Network:
         optimizer : str or Optimizer
             sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw, amsgrad, nadam, lion,
             rprop, or an object of `cbackprop.optimizers`. What it remembers goes on in the
-            next call; another one starts fresh.
+            next call; another one starts fresh. "lbfgs" (with SciPy) takes all of the data at
+            once, whatever ``batch_size``; an epoch is one of its iterations, fewer where it
+            converges.
         learning_rate : float, callable or schedule, optional
             eta, > 0; or ``epoch -> eta``, epochs counted from 0 over the network's life; or
             an object of `cbackprop.schedules`. Default: the optimiser's own, 0.01 for sgd,
@@ -438,6 +440,20 @@ class Network:
         """
         epochs = check.integer("epochs", epochs, 1)
         batch_size = check.integer("batch_size", batch_size, 1)
+        lbfgs = None
+        if isinstance(optimizer, optimizers.LBFGS) or optimizer == "lbfgs":
+            lbfgs = optimizers.LBFGS() if isinstance(optimizer, str) else optimizer
+            optimizer = "sgd"
+            from cbackprop import _lbfgs
+
+            _lbfgs.refuse(
+                {
+                    "learning_rate": learning_rate, "l1": l1, "weight_decay": weight_decay,
+                    "dropout": dropout, "input_noise": input_noise, "max_norm": max_norm,
+                    "clip_norm": clip_norm, "clip_value": clip_value,
+                },
+                callbacks,
+            )  # fmt: skip
         rule, rate = optimizers.with_rate(optimizer, learning_rate)
         if weight_decay is not None:
             rule = optimizers.with_weight_decay(rule, weight_decay)
@@ -468,6 +484,8 @@ class Network:
             drops, noise, epochs, rule, rate, l1, l2, clip, most, limit, bool(shuffle), (X, y),
             monitors, Progress(epochs) if progress else None, stopping, callbacks,
         )  # fmt: skip
+        if blocks and lbfgs:
+            raise ValueError("optimizer 'lbfgs' needs all rows at once, not blocks")
         if blocks:
             given = {"l1": l1, "l2": l2, "validation_split": validation_split}
             _blocks.refuse({**given, "sample_weight": sample_weight}, class_weight, monitors)
@@ -490,6 +508,8 @@ class Network:
                 raise ValueError("validation_data and validation_split: give one of them")
             self._check_validation(validation_data, call.target.classes)
             call = call._replace(validation=validation_data)
+        if lbfgs:
+            return _lbfgs.run(self, call, lbfgs)
         if rule.name == "sgd" and isinstance(rate, float) and rate * l2 >= len(call.X):
             raise ValueError(
                 f"l2 = {l2!r} with learning_rate = {rate!r} and {len(call.X)} samples would turn "
@@ -865,9 +885,15 @@ class Network:
     ) -> Gradients:
         with self._beside:
             threads = self._threads(n_threads, len(array), 6)
-            cost, nabla_w, nabla_b, z, a, delta, bad = _derivatives.derive(
-                self._engine, rows, y, given, weights, threads
-            )
+            return self._derived(array, rows, y, given, weights, threads)
+
+    def _derived(
+        self, array: Array, rows: Any, y: Any, given: bool, weights: Array | None, threads: int
+    ) -> Gradients:
+        """BP1 to BP4; the caller holds the network."""
+        cost, nabla_w, nabla_b, z, a, delta, bad = _derivatives.derive(
+            self._engine, rows, y, given, weights, threads
+        )
         if bad:
             check.refuse_nonfinite("X", array, self.dtype)
             self._refuse_scaled(array)

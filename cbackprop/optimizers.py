@@ -327,6 +327,34 @@ OPTIMIZERS: dict[str, Any] = {
     )
 }  # fmt: skip
 
+
+@dataclass(frozen=True)
+class LBFGS:
+    """L-BFGS of SciPy (R. H. Byrd et al. 1995): all of the data at once, steps found by line
+    search, so without a learning rate. An epoch is an iteration. What it remembers does not
+    outlive the call.
+
+    Parameters
+    ----------
+    memory : int
+        Steps from which the Hessian is approximated.
+    tolerance : float
+        It ends where no element of the gradient is larger.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A parameter is out of range.
+    """
+
+    memory: int = 10
+    tolerance: float = 1e-5
+
+    def __post_init__(self) -> None:
+        check.integer("memory", self.memory, 1)
+        check.real("tolerance", self.tolerance, 0)
+
+
 _DEFAULTS: dict[str, Optimizer] = {name: row() for name, row in OPTIMIZERS.items()}
 
 
@@ -349,7 +377,7 @@ def get(name: str | Optimizer) -> Optimizer:
         return name
     if isinstance(name, str) and name in _DEFAULTS:
         return _DEFAULTS[name]
-    raise unknown("optimizer", name, OPTIMIZERS)
+    raise unknown("optimizer", name, [*OPTIMIZERS, "lbfgs"])
 
 
 def with_rate(optimizer: str | Optimizer, learning_rate: Any) -> tuple[Optimizer, Any]:

@@ -361,6 +361,7 @@ def test_input_scale(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, error = run(capsys, "train", "data.npz", "--epochs", "1")
     assert code == 0
     assert "note: inputs reach" in error
+    assert "cbackprop: warning: layer 1 does not learn" in error
     command = ["train", "data.npz", *FAST, "--save", "model"]
     code, output, error = run(capsys, *command, "--input-scale", "standard")
     assert (code, error) == (0, "")
