@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from itertools import chain
@@ -16,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cbackprop
-from cbackprop import History, Network, _bench, certify, costs, reference
+from cbackprop import Network, _bench, certify, costs, reference
 from cbackprop import activations as activation_rows
 from cbackprop.datasets import Dataset, load_digits
 from cbackprop.io import tables
@@ -28,15 +26,11 @@ __all__ = [
     "run_evaluate",
     "run_info",
     "run_predict",
-    "run_train",
 ]
 
 _DEMO_SIZES = [64, 60, 10]
 _DEMO_BATCH_SIZE = 10
-_SGD_LEARNING_RATE = 0.1
 _DEMO_LEARNING_RATE = 1.0
-# Inputs beyond this saturate a sigmoid from the start.
-_LARGE_INPUT = 50.0
 
 
 class CommandFailedError(Exception):
@@ -66,7 +60,7 @@ def run_demo(arguments: argparse.Namespace) -> int:
     kernels = cbackprop.show_config()["kernels"]
     print(f"cbackprop {cbackprop.__version__}, {kernels} kernels")
     print(f"digits: {len(X)} images of 8x8 to train on, {len(digits.X_test)} held out")
-    print(f"network: {_hyphenated(net.sizes)}, {_names(net)}", flush=True)
+    print(f"network: {hyphenated(net.sizes)}, {names(net)}", flush=True)
     train(net, arguments.epochs, progress=True)
     accuracy = net.evaluate(digits.X_test, digits.y_test)["accuracy"]
     print(f"accuracy: {accuracy:.2f}")
@@ -84,7 +78,7 @@ def run_demo(arguments: argparse.Namespace) -> int:
     return 0 if certificate.passed else 1
 
 
-def _hyphenated(sizes: Iterable[int]) -> str:
+def hyphenated(sizes: Iterable[int]) -> str:
     return "-".join(map(str, sizes))
 
 
@@ -135,50 +129,10 @@ def _best_seconds(run: Callable[[], object], repeats: int = 3) -> float:
     return min(times)
 
 
-# cbackprop train
+# what several commands share
 
 
-def run_train(arguments: argparse.Namespace) -> int:
-    """Train a network on DATA, say how good it is, save it."""
-    if arguments.save:
-        _check_writable(arguments.save, [arguments.data, arguments.test])
-    table = _read(arguments, arguments.data, arguments.task)
-    task = tables.choose_task(table) if arguments.task == "auto" else arguments.task
-    test = None if arguments.test is None else _read(arguments, arguments.test, task)
-    X, y, X_test, y_test = tables.split(table, test, arguments.test_fraction, arguments.seed)
-    classes = None
-    if task == "classify":
-        classes = tables.class_labels(table, arguments.classes)
-        y = tables.as_labels(y, classes)
-        if y_test is not None:
-            y_test = tables.known_labels(y_test, classes, arguments.test or table.name)
-        outputs, what = len(classes), f"{len(classes)} classes"
-    else:
-        if arguments.classes:
-            raise ValueError("--classes: the target is real numbers; add --task classify")
-        y = tables.as_reals(y)
-        y_test = None if y_test is None else tables.as_reals(y_test)
-        outputs = 1 if y.ndim == 1 else y.shape[1]
-        what = f"{outputs} real target{'s' * (outputs > 1)}"
-    net = _network(arguments, table, X, outputs, classes)
-    if not arguments.quiet:
-        held_out = "" if X_test is None else f"; {len(X_test)} rows held out"
-        print(f"{table.name}: {len(X)} rows, {X.shape[1]} inputs, {what}{held_out}")
-        print(f"network: {_hyphenated(net.sizes)}, {_names(net)}", flush=True)
-        _note_large_inputs(net, X)
-    history = _trained(arguments, net, X, y)
-    print(f"training cost: {history.cost[-1]:.6g}")
-    print(f"training {history.score_name}: {history.score[-1]:.4f}")
-    if X_test is not None:
-        for name, value in net.evaluate(X_test, y_test).items():
-            print(f"test {name}: {value:.6g}" if name == "cost" else f"test {name}: {value:.4f}")
-    if arguments.save:
-        _save(net, arguments.save)
-        print(f"saved: {arguments.save}")
-    return 0
-
-
-def _read(
+def read(
     arguments: argparse.Namespace, source: str, task: str, need_target: bool = True
 ) -> tables.Table:
     return tables.read_table(
@@ -191,88 +145,11 @@ def _read(
     )
 
 
-def _network(
-    arguments: argparse.Namespace,
-    table: tables.Table,
-    X: NDArray[Any],
-    outputs: int,
-    classes: NDArray[Any] | None,
-) -> Network:
-    scale: Any = arguments.input_scale
-    shift: Any = 0.0
-    if scale is None:
-        scale = table.input_scale
-    elif scale == "standard":
-        scale, shift = tables.standard_scale(X)
-    return Network(
-        [X.shape[1], *arguments.layers, outputs],
-        activation=arguments.activation,
-        output=arguments.output or ("identity" if classes is None else "softmax"),
-        cost=arguments.cost,
-        dtype=arguments.dtype,
-        input_scale=scale,
-        input_shift=shift,
-        classes=classes,
-        rng=arguments.seed,
-    )
-
-
-def _names(net: Network) -> str:
+def names(net: Network) -> str:
     return ", ".join([*map(str, net.activations), str(net.cost), net.dtype.name])
 
 
-def _note_large_inputs(net: Network, X: NDArray[Any]) -> None:
-    largest = float(np.abs(X[:1000] * net.input_scale + net.input_shift).max())
-    if largest > _LARGE_INPUT:
-        note = f"inputs reach {largest:.4g}; --input-scale standard often trains better"
-        print(f"cbackprop: note: {note}", file=sys.stderr)
-
-
-def _trained(
-    arguments: argparse.Namespace, net: Network, X: NDArray[Any], y: NDArray[Any]
-) -> History:
-    eta = arguments.learning_rate
-    if eta is None and arguments.optimizer == "sgd":
-        eta = _SGD_LEARNING_RATE
-    try:
-        return net.train(
-            X,
-            y,
-            epochs=arguments.epochs,
-            batch_size=arguments.batch_size,
-            optimizer=arguments.optimizer,
-            learning_rate=eta,
-            l2=arguments.l2,
-            n_threads=arguments.threads,
-            progress=not arguments.quiet,
-        )
-    except KeyboardInterrupt:
-        kept = "nothing is saved (no --save)"
-        if arguments.save:
-            _save(net, arguments.save)
-            kept = f"the network as it is now is saved: {arguments.save}"
-        message = f"interrupted after {net.steps} mini-batches; {kept}"
-        raise KeyboardInterrupt(message) from None
-
-
-def _check_writable(path: str, sources: Iterable[str | None]) -> None:
-    """Find out before the work whether its result can be stored."""
-    folder = os.path.dirname(path) or "."
-    try:
-        if os.path.isdir(path):
-            raise ValueError(f"--save {path}: is a folder, expected a file name")
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f"--save {path}: cannot write in {folder}: {error.strerror}; name another place"
-        ) from None
-    for source in filter(None, sources):
-        if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
-            raise ValueError(f"--save {path}: is the data; name another file")
-
-
-def _save(net: Network, path: str) -> None:
+def save(net: Network, path: str) -> None:
     try:
         net.save(path)
     except OSError as error:
@@ -285,7 +162,7 @@ def _save(net: Network, path: str) -> None:
 def _held_out(arguments: argparse.Namespace, net: Network, need_target: bool) -> list[Any]:
     """X and y of DATA, the held-out part if it has one, with the width the model wants."""
     task = "regress" if _is_regression(net) else "classify"
-    table = _read(arguments, arguments.data, task, need_target)
+    table = read(arguments, arguments.data, task, need_target)
     X, y = (table.X, table.y) if table.X_test is None else (table.X_test, table.y_test)
     if X.shape[1] != net.sizes[0]:
         remedy = "" if arguments.target else "; name a target column among them with --target"

@@ -17,9 +17,11 @@ from typing import Any, NoReturn
 
 import cbackprop
 from cbackprop import _commands as commands
+from cbackprop import _train_command as train_command
 from cbackprop._bench import WORKLOADS
 from cbackprop.activations import ACTIVATIONS
 from cbackprop.costs import COSTS
+from cbackprop.initializers import INITIALIZERS
 from cbackprop.optimizers import OPTIMIZERS
 
 __all__ = ["main"]
@@ -138,6 +140,29 @@ def _scale(text: str) -> float | str:
         raise argparse.ArgumentTypeError(message) from None
 
 
+def _probabilities(text: str) -> float | list[float]:
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        message = f"{text!r}, expected a number, or numbers between commas"
+        raise argparse.ArgumentTypeError(message) from None
+    return values if len(values) > 1 else values[0]
+
+
+# Options of train that are plain numbers: name, unit, default, meaning.
+_NUMBERS = [
+    ("l1", "LAMBDA", 0.0, "lambda of the penalty lambda/n sum |w|; default: 0"),
+    ("l2", "LAMBDA", 0.0, "lambda of the penalty lambda/2n sum w^2; default: 0"),
+    ("weight-decay", "RATE", None, "decoupled; default: 0.01 for adamw, else 0"),
+    ("max-norm", "C", None, "longest vector of weights into a neuron; default: no limit"),
+    ("clip-norm", "C", None, "longest gradient, of all layers together; default: no limit"),
+    ("clip-value", "C", None, "largest element of the gradient; default: no limit"),
+    ("input-noise", "SD", 0.0, "standard deviation of noise on the scaled inputs; default: 0"),
+    ("label-smoothing", "S", 0.0, "targets become (1-S) y + S/classes; default: 0"),
+    ("validation-split", "PART", 0.0, "part of the training rows held out to watch; default: 0"),
+]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="cbackprop",
@@ -151,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
         _command(add, "demo", commands.run_demo, "train on digits for a few seconds and certify")
     )
     _train_options(
-        _command(add, "train", commands.run_train, "train a network on a data file", _DATA)
+        _command(add, "train", train_command.run_train, "train a network on a data file", _DATA)
     )
     predict = _command(
         add, "predict", commands.run_predict, "labels, or real outputs, for data", _DATA
@@ -270,17 +295,24 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
         "--activation",
         default="sigmoid",
         metavar="NAME",
-        help=f"of hidden layers: {', '.join(ACTIVATIONS)}",
+        help="of hidden layers, one for all or one each between commas: "
+        f"{', '.join(ACTIVATIONS)}; default: %(default)s",
     )
     add("--output", metavar="NAME", help="activation of the outputs; default: softmax or identity")
     add("--cost", metavar="NAME", help=f"{', '.join(COSTS)}; default: the output's partner")
+    add(
+        "--init",
+        metavar="NAME",
+        default="scaled",
+        help=f"initial weights: {', '.join(INITIALIZERS)}; default: %(default)s",
+    )
     add("--batch-size", type=int, default=10, metavar="M", help="default: %(default)s")
     add(
         "--optimizer",
-        choices=list(OPTIMIZERS),
+        choices=[*OPTIMIZERS, "lbfgs"],
         default="sgd",
         metavar="NAME",
-        help=f"{', '.join(OPTIMIZERS)}; default: %(default)s",
+        help=f"{', '.join(OPTIMIZERS)}, lbfgs (needs SciPy); default: %(default)s",
     )
     add(
         "--learning-rate",
@@ -288,7 +320,37 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
         metavar="ETA",
         help="default: 0.1 for sgd, else the optimizer's own",
     )
-    add("--l2", type=float, default=0.0, metavar="LAMBDA", help="weight decay; default: 0")
+    add(
+        "--schedule",
+        metavar="FORM",
+        help="how the learning rate changes from epoch to epoch: cosine, one-cycle, "
+        "step:EVERY[:FACTOR], exponential:FACTOR, warm-up:EPOCHS, plateau[:FACTOR[:PATIENCE]], "
+        "halve[:PATIENCE]; the last two look at the validation cost and score",
+    )
+    for name, metavar, default, about in _NUMBERS:
+        add(f"--{name}", type=float, default=default, metavar=metavar, help=about)
+    add(
+        "--dropout",
+        type=_probabilities,
+        default=0.0,
+        metavar="P[,P...]",
+        help="probability with which a neuron of a hidden layer is left out of a sample's "
+        "training; or the input's and each hidden layer's between commas; default: 0",
+    )
+    add(
+        "--early-stopping",
+        type=int,
+        nargs="?",
+        const=10,
+        metavar="EPOCHS",
+        help="stop when the validation cost has not fallen for so many epochs (10), and keep "
+        "the best weights; with --validation-split",
+    )
+    add(
+        "--class-weight",
+        choices=["balanced"],
+        help="let every label count the same, however many rows it has",
+    )
     add("--dtype", choices=["float32", "float64"], default="float32", help="default: %(default)s")
     add(
         "--input-scale",

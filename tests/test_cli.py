@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import cbackprop
-from cbackprop import _bench, _commands
+from cbackprop import _bench, _commands, _train_command, schedules
 from cbackprop.cli import main
 from cbackprop.io import tables
 
@@ -106,11 +106,11 @@ def test_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
         (["train", "digits", "--layers", "x"], "'x' is no number of neurons"),
         (["train", "--layers", "8", "data.csv"], "DATA goes before --layers"),
         (["train", "digits", "--input-scale", "huge"], "expected a number or 'standard'"),
-        (["train", "digits", "--epochs", "0"], "epochs = 0"),
-        (["train", "digits", "--layers", "0"], "sizes"),
-        (["train", "digits", "--activation", "cosine"], "cosine"),
-        (["train", "digits", "--learning-rate", "-1"], "learning_rate"),
-        (["train", "digits", "--threads", "0"], "n_threads"),
+        (["train", "digits", "--epochs", "0"], "--epochs = 0"),
+        (["train", "digits", "--layers", "0"], "--layers[1] = 0"),
+        (["train", "digits", "--activation", "cosine"], "--activation = 'cosine'"),
+        (["train", "digits", "--learning-rate", "-1"], "--learning-rate = -1.0"),
+        (["train", "digits", "--threads", "0"], "--threads = 0"),
         (["train", "digits", "--target", "3"], "--target 3"),
         (["train", "digits", "--labels", "f"], "--labels f"),
         (["train", "digits", "--test-fraction", "0.1"], "held-out part of its own"),
@@ -727,7 +727,7 @@ def test_out_of_memory(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     def no_memory(*arguments: object, **options: object) -> None:
         raise MemoryError("8 TB for the parameters")
 
-    monkeypatch.setattr(_commands, "Network", no_memory)
+    monkeypatch.setattr(_train_command, "Network", no_memory)
     write_csv("data.csv")
     code, _, error = run(capsys, "train", "data.csv")
     assert code == 1
@@ -827,6 +827,106 @@ def test_train_with_another_optimizer(capsys: pytest.CaptureFixture[str]) -> Non
     ]
     assert found[0] == found[1] != found[2]
     assert "--optimizer" in refused(capsys, "train", "digits", "--optimizer", "adem")
+
+
+TRAINED = [
+    (["--l1", "0.1"], {"l1": 0.1}),
+    (["--l2", "0.1"], {"l2": 0.1}),
+    (["--weight-decay", "0.1"], {"weight_decay": 0.1}),
+    (["--max-norm", "0.5"], {"max_norm": 0.5}),
+    (["--clip-norm", "0.01"], {"clip_norm": 0.01}),
+    (["--clip-value", "0.001"], {"clip_value": 0.001}),
+    (["--input-noise", "0.1"], {"input_noise": 0.1}),
+    (["--dropout", "0.5"], {"dropout": 0.5}),
+    (["--dropout", "0.1,0.5"], {"dropout": [0.1, 0.5]}),
+    (["--label-smoothing", "0.1"], {"label_smoothing": 0.1}),
+    (["--validation-split", "0.2"], {"validation_split": 0.2}),
+    (["--class-weight", "balanced"], {"class_weight": "balanced"}),
+    (["--init", "he"], {}),
+    (["--schedule", "cosine"], {"learning_rate": schedules.Cosine(0.1, 3)}),
+    (["--schedule", "one-cycle"], {"learning_rate": schedules.OneCycle(0.1, 3)}),
+    (["--schedule", "step:1:0.25"], {"learning_rate": schedules.StepDecay(0.1, 1, 0.25)}),
+    (["--schedule", "step:2"], {"learning_rate": schedules.StepDecay(0.1, 2)}),
+    (["--schedule", "exponential:0.5"], {"learning_rate": schedules.Exponential(0.1, 0.5)}),
+    (["--schedule", "warm-up:3"], {"learning_rate": schedules.WarmUp(0.1, 3)}),
+    (["--schedule", "plateau:0.5:1"], {"learning_rate": schedules.ReduceOnPlateau(0.1, 0.5, 1)}),
+    (["--schedule", "halve:1"], {"learning_rate": schedules.HalveOnStall(0.1, 1)}),
+    (
+        ["--schedule", "exponential:0.5", "--optimizer", "adam"],
+        {"learning_rate": schedules.Exponential(0.001, 0.5), "optimizer": "adam"},
+    ),
+    (
+        ["--early-stopping", "1", "--validation-split", "0.3"],
+        {"early_stopping": cbackprop.EarlyStopping(patience=1), "validation_split": 0.3},
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "arguments"), TRAINED)
+def test_options_of_training_are_the_arguments(
+    capsys: pytest.CaptureFixture[str], options: list[str], arguments: dict[str, Any]
+) -> None:
+    X, y = blobs()
+    np.savez("data", X=X, y=y)
+    command = ["train", "data.npz", "--quiet", "--epochs", "3", "--layers", "8", "--save", "model"]
+    assert run(capsys, *command, *options)[::2] == (0, "")
+    net = cbackprop.Network(
+        [2, 8, 3], output="softmax", rng=0, init="he" if "--init" in options else "scaled"
+    )
+    net.train(X, y, epochs=3, batch_size=10, **{"learning_rate": 0.1, **arguments})
+    found = cbackprop.load("model")
+    assert found.history.learning_rate == net.history.learning_rate
+    for mine, truth in zip(found.weights, net.weights, strict=True):
+        assert mine.tobytes() == truth.tobytes()
+
+
+def test_an_activation_for_each_layer(capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("data", **dict(zip("Xy", blobs(), strict=True)))
+    command = ["train", "data.npz", "--quiet", "--layers", "8", "4", "--save", "model"]
+    assert run(capsys, *command, "--activation", "leaky_relu(0.2),tanh")[0] == 0
+    found = [str(sigma) for sigma in cbackprop.load("model").activations]
+    assert found == ["leaky_relu(0.2)", "tanh", "softmax"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dropout", "1.0"], "--dropout = 1.0, expected probabilities below 1"),
+        (["--dropout", "0.1,0.2,0.3"], "--dropout has 3 entries, expected 2"),
+        (["--dropout", "some"], "argument --dropout: 'some', expected a number"),
+        (["--l1", "-1"], "--l1 = -1.0, expected a finite number >= 0"),
+        (["--max-norm", "0"], "--max-norm = 0.0, expected a finite number > 0"),
+        (["--clip-norm", "1", "--clip-value", "1"], "--clip-value and clip_norm: give one"),
+        (["--label-smoothing", "1"], "--label-smoothing = 1.0, expected a number below 1"),
+        (["--validation-split", "1"], "--validation-split = 1.0, expected a number below 1"),
+        (["--early-stopping"], "--early-stopping looks at 'validation_cost'"),
+        (["--early-stopping", "0", "--validation-split", ".2"], "patience = 0"),
+        (["--class-weight", "heavy"], "--class-weight: invalid choice: 'heavy'"),
+        (["--init", "hee"], "--init = 'hee', expected one of"),
+        (["--schedule", "cosin"], "--schedule = 'cosin', expected one of: cosine"),
+        (["--schedule", "step"], "--schedule = 'step', expected one of: cosine"),
+        (["--schedule", "step:1.5"], "--schedule = 'step:1.5', expected"),
+        (["--schedule", "step:x"], "--schedule = 'step:x', expected"),
+        (["--schedule", "step:1:2:3"], "--schedule = 'step:1:2:3', expected"),
+        (["--optimizer", "lbfgs", "--learning-rate", "1"], "--learning-rate = 1.0 does not go"),
+    ],
+)
+def test_options_of_training_that_are_refused(
+    capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    np.savez("data", **dict(zip("Xy", blobs(), strict=True)))
+    command = ["train", "data.npz", "--quiet", "--layers", "8", "--save", "model"]
+    assert message in refused(capsys, *command, *options)
+    assert not Path("model").exists()
+
+
+def test_lbfgs_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("scipy")
+    np.savez("data", **dict(zip("Xy", blobs(), strict=True)))
+    command = ["train", "data.npz", "--quiet", "--layers", "8", "--epochs", "30"]
+    code, output, _ = run(capsys, *command, "--optimizer", "lbfgs")
+    assert code == 0
+    assert value("training accuracy", output) > 0.95
 
 
 @pytest.mark.parametrize("name", ["book", "std", "tiny", "higgs", "expm"])

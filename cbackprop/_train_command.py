@@ -1,0 +1,211 @@
+"""``cbackprop train``: the network and its training from the options of `cli`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbackprop import EarlyStopping, History, Network, optimizers, schedules
+from cbackprop._commands import hyphenated, names, read, save
+from cbackprop._names import unknown
+from cbackprop.io import tables
+
+_SGD_LEARNING_RATE = 0.1
+# Inputs beyond this saturate a sigmoid from the start.
+_LARGE_INPUT = 50.0
+
+# Options that `Network.train` takes under the same name; and those with another.
+_SAME = (
+    "epochs", "batch_size", "optimizer", "l1", "l2", "weight_decay", "dropout", "input_noise",
+    "max_norm", "clip_norm", "clip_value", "label_smoothing", "validation_split", "class_weight",
+)  # fmt: skip
+_OPTIONS = {"sizes": "layers", "n_threads": "threads", "rng": "seed"}
+
+# --schedule: its forms, and what they make of the rate, the epochs and their numbers.
+_SCHEDULES: dict[str, Callable[..., Any]] = {
+    "cosine": lambda eta, epochs: schedules.Cosine(eta, epochs),
+    "one-cycle": lambda eta, epochs: schedules.OneCycle(eta, epochs),
+    "step:EVERY[:FACTOR]": lambda eta, _, every, factor=0.5: schedules.StepDecay(
+        eta, _whole(every), factor
+    ),
+    "exponential:FACTOR": lambda eta, _, factor: schedules.Exponential(eta, factor),
+    "warm-up:EPOCHS": lambda eta, _, epochs: schedules.WarmUp(eta, _whole(epochs)),
+    "plateau[:FACTOR[:PATIENCE]]": lambda eta, _, factor=0.1, patience=10: (
+        schedules.ReduceOnPlateau(eta, factor, _whole(patience))
+    ),
+    "halve[:PATIENCE]": lambda eta, _, patience=10: schedules.HalveOnStall(eta, _whole(patience)),
+}
+
+
+def _whole(number: float) -> int:
+    if number != int(number) or number < 1:
+        raise ValueError
+    return int(number)
+
+
+def run_train(arguments: argparse.Namespace) -> int:
+    """Train a network on DATA, say how good it is, save it."""
+    try:
+        return _run(arguments)
+    except (ValueError, TypeError) as error:
+        raise options_named(error, arguments) from error
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.save:
+        _check_writable(arguments.save, [arguments.data, arguments.test])
+    table = read(arguments, arguments.data, arguments.task)
+    task = tables.choose_task(table) if arguments.task == "auto" else arguments.task
+    test = None if arguments.test is None else read(arguments, arguments.test, task)
+    X, y, X_test, y_test = tables.split(table, test, arguments.test_fraction, arguments.seed)
+    classes = None
+    if task == "classify":
+        classes = tables.class_labels(table, arguments.classes)
+        y = tables.as_labels(y, classes)
+        if y_test is not None:
+            y_test = tables.known_labels(y_test, classes, arguments.test or table.name)
+        outputs, what = len(classes), f"{len(classes)} classes"
+    else:
+        if arguments.classes:
+            raise ValueError("--classes: the target is real numbers; add --task classify")
+        y = tables.as_reals(y)
+        y_test = None if y_test is None else tables.as_reals(y_test)
+        outputs = 1 if y.ndim == 1 else y.shape[1]
+        what = f"{outputs} real target{'s' * (outputs > 1)}"
+    net = _network(arguments, table, X, outputs, classes)
+    if not arguments.quiet:
+        held_out = "" if X_test is None else f"; {len(X_test)} rows held out"
+        print(f"{table.name}: {len(X)} rows, {X.shape[1]} inputs, {what}{held_out}")
+        print(f"network: {hyphenated(net.sizes)}, {names(net)}", flush=True)
+        _note_large_inputs(net, X)
+    history = _trained(arguments, net, X, y)
+    print(f"training cost: {history.cost[-1]:.6g}")
+    print(f"training {history.score_name}: {history.score[-1]:.4f}")
+    if X_test is not None:
+        for name, value in net.evaluate(X_test, y_test).items():
+            print(f"test {name}: {value:.6g}" if name == "cost" else f"test {name}: {value:.4f}")
+    if arguments.save:
+        save(net, arguments.save)
+        print(f"saved: {arguments.save}")
+    return 0
+
+
+def _network(
+    arguments: argparse.Namespace,
+    table: tables.Table,
+    X: NDArray[Any],
+    outputs: int,
+    classes: NDArray[Any] | None,
+) -> Network:
+    scale: Any = arguments.input_scale
+    shift: Any = 0.0
+    if scale is None:
+        scale = table.input_scale
+    elif scale == "standard":
+        scale, shift = tables.standard_scale(X)
+    return Network(
+        [X.shape[1], *arguments.layers, outputs],
+        activation=_one_or_list(arguments.activation),
+        output=arguments.output or ("identity" if classes is None else "softmax"),
+        cost=arguments.cost,
+        init=arguments.init,
+        dtype=arguments.dtype,
+        input_scale=scale,
+        input_shift=shift,
+        classes=classes,
+        rng=arguments.seed,
+    )
+
+
+def _one_or_list(text: str) -> Any:
+    """Names between commas outside brackets, or the one name."""
+    parts = re.split(r",(?![^(]*\))", text)
+    return parts if len(parts) > 1 else text
+
+
+def _note_large_inputs(net: Network, X: NDArray[Any]) -> None:
+    largest = float(np.abs(X[:1000] * net.input_scale + net.input_shift).max())
+    if largest > _LARGE_INPUT:
+        note = f"inputs reach {largest:.4g}; --input-scale standard often trains better"
+        print(f"cbackprop: note: {note}", file=sys.stderr)
+
+
+def _trained(
+    arguments: argparse.Namespace, net: Network, X: NDArray[Any], y: NDArray[Any]
+) -> History:
+    eta: Any = arguments.learning_rate
+    if eta is None and arguments.optimizer == "sgd":
+        eta = _SGD_LEARNING_RATE
+    if arguments.schedule is not None:
+        if eta is None:
+            eta = optimizers.get(arguments.optimizer).learning_rate
+        eta = schedule_of(arguments.schedule, eta, arguments.epochs)
+    stopping = None
+    if arguments.early_stopping is not None:
+        stopping = EarlyStopping(patience=arguments.early_stopping)
+    same = {name: getattr(arguments, name) for name in _SAME}
+    try:
+        return net.train(
+            X,
+            y,
+            learning_rate=eta,
+            early_stopping=stopping,
+            n_threads=arguments.threads,
+            progress=not arguments.quiet,
+            **same,
+        )
+    except KeyboardInterrupt:
+        kept = "nothing is saved (no --save)"
+        if arguments.save:
+            save(net, arguments.save)
+            kept = f"the network as it is now is saved: {arguments.save}"
+        message = f"interrupted after {net.steps} mini-batches; {kept}"
+        raise KeyboardInterrupt(message) from None
+
+
+def schedule_of(text: str, eta: float, epochs: int) -> Any:
+    """An object of `cbackprop.schedules` from NAME[:NUMBER[:NUMBER]]."""
+    name, *rest = text.split(":")
+    forms = ", ".join(_SCHEDULES)
+    form = next((form for form in _SCHEDULES if re.split(r"[:\[]", form)[0] == name), None)
+    if form is None:
+        raise unknown("--schedule", name, _SCHEDULES)
+    try:
+        numbers = [float(part) for part in rest]
+        return _SCHEDULES[form](eta, epochs, *numbers)
+    except (TypeError, ValueError):
+        raise ValueError(f"--schedule = {text!r}, expected one of: {forms}") from None
+
+
+def options_named(error: Exception, arguments: argparse.Namespace) -> Exception:
+    """The same error, with the option's name where the message begins with the argument's."""
+    found = re.match(r"(\w+)(?=\b)", str(error))
+    name = _OPTIONS.get(found[1], found[1]) if found else ""
+    if found is None or not hasattr(arguments, name):
+        return error
+    return type(error)("--" + name.replace("_", "-") + str(error)[found.end() :])
+
+
+def _check_writable(path: str, sources: Iterable[str | None]) -> None:
+    """Find out before the work whether its result can be stored."""
+    folder = os.path.dirname(path) or "."
+    try:
+        if os.path.isdir(path):
+            raise ValueError(f"--save {path}: is a folder, expected a file name")
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"--save {path}: cannot write in {folder}: {error.strerror}; name another place"
+        ) from None
+    for source in filter(None, sources):
+        if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
+            raise ValueError(f"--save {path}: is the data; name another file")
