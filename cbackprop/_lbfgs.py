@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cbackprop import _engine, _run, _training
+from cbackprop import _engine, _run, _threads, _training
 from cbackprop import _validation as check
 from cbackprop.exceptions import DivergenceError
 from cbackprop.history import History
@@ -45,6 +45,9 @@ class _Objective:
         rows = np.arange(len(call.X)) if call.chosen is None else call.chosen
         self.chunks = [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
         weights = call.weights
+        # The choice that training makes by timing is made here by the work of a chunk.
+        few = _threads.worthwhile(net.sizes, min(len(rows), CHUNK), 6)
+        self.threads = few if call.guess else call.threads
         self.mass = float(len(rows) if weights is None else math.fsum(weights[rows]))
 
     def unpacked(self) -> Array:
@@ -83,7 +86,7 @@ class _Objective:
         """BP1 to BP4 for some rows."""
         X, y = self.call.X[rows], np.ascontiguousarray(self.call.target.array[rows])
         source, target = _engine.Rows(X, self.net._engine), _engine.Targets(y)
-        return self.net._derived(X, source, target, False, weights, self.call.threads)
+        return self.net._derived(X, source, target, False, weights, self.threads)
 
     def penalised(self, theta: Array, cost: float, gradient: Array | None = None) -> float:
         """cost + lambda/2n ||w||^2; its part of the gradient is added there."""
@@ -103,7 +106,7 @@ class _Objective:
         a, kind = np.empty((len(rows), net.sizes[-1]), net.dtype), call.target.score
         X = call.X[rows]
         source = _engine.Rows(X, net._engine)
-        net._engine.survey(source, None, 0, a, call.threads)
+        net._engine.survey(source, None, 0, a, self.threads)
         weights = np.ones(len(rows)) if call.weights is None else call.weights[rows]
         y = check.dense_targets(call.target, net.sizes[-1])[rows]
         share, (_, variance) = (
@@ -179,7 +182,8 @@ def run(net: Network, call: _run.Call, rule: LBFGS) -> History:
             objective, good, jac=True, method="L-BFGS-B", callback=after,
             options={
                 "maxiter": call.epochs, "maxcor": rule.memory, "gtol": rule.tolerance,
-                "ftol": 64 * float(np.finfo(net.dtype).eps), "maxfun": 20 * call.epochs,
+                "ftol": 64 * float(np.finfo(net.dtype).eps),
+                "maxfun": rule.evaluations or 20 * call.epochs,
             },
         )  # fmt: skip
     except _Stop:

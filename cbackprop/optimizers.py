@@ -340,6 +340,8 @@ class LBFGS:
         Steps from which the Hessian is approximated.
     tolerance : float
         It ends where no element of the gradient is larger.
+    evaluations : int, optional
+        At most so many passes over the data; default: 20 for each iteration.
 
     Raises
     ------
@@ -349,10 +351,13 @@ class LBFGS:
 
     memory: int = 10
     tolerance: float = 1e-5
+    evaluations: int | None = None
 
     def __post_init__(self) -> None:
         check.integer("memory", self.memory, 1)
         check.real("tolerance", self.tolerance, 0)
+        if self.evaluations is not None:
+            check.integer("evaluations", self.evaluations, 1)
 
 
 _DEFAULTS: dict[str, Optimizer] = {name: row() for name, row in OPTIMIZERS.items()}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).parent.parent / "docs" / "examples"
+FOLDER = Path(__file__).parent.parent / "examples"
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the examples are not here")
 

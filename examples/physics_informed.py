@@ -10,7 +10,7 @@ with u'' as the difference (u(x + h) - 2 u(x) + u(x - h)) / h^2. Of the network'
 rows x - h, x, x + h the residual is a linear function, so dC/da of every row is exact, and
 `pullback` takes it from there. In float64, since a second difference loses half the digits.
 
-Run: python docs/examples/physics_informed.py   (about 5 seconds)
+Run: python examples/physics_informed.py   (about 5 seconds)
 """
 
 import numpy as np

@@ -8,7 +8,7 @@ that did better than expected. The quantity to make small is
 and `pullback` carries dC/da through the network; `apply_gradients` takes the step. The cart and
 pole are those of A. G. Barto, R. S. Sutton, C. W. Anderson (1983), 16 at a time.
 
-Run: python docs/examples/policy_gradient.py   (about 10 seconds)
+Run: python examples/policy_gradient.py   (about 10 seconds)
 """
 
 import numpy as np

@@ -5,7 +5,7 @@ C = sum_k exp(a_k - y_k) - (a_k - y_k) - 1. The activation is the bent identity,
 (sqrt(z^2 + 1) - 1) / 2 + z. Both are registered twice: from Numba's `cfunc` by
 `register_compiled`, and from plain NumPy by `register`. The trained networks agree to rounding.
 
-Run: python docs/examples/numba_functions.py   (needs numba; about 10 seconds)
+Run: python examples/numba_functions.py   (needs numba; about 10 seconds)
 """
 
 import math
