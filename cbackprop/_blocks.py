@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbackprop import _run, _training
-from cbackprop._monitors import Monitor
+from cbackprop._monitors import Monitor, warn_of_layers
 from cbackprop.history import History
 
 if TYPE_CHECKING:
@@ -86,6 +86,21 @@ def run(
     """As `_run.run`; ``read`` makes a block's data, checked, and the options a call."""
     history = History()
     between = _run.Between(net, call, history)
+    _epochs(net, call, blocks, read, between)
+    between.end()
+    if history.cost:
+        warn_of_layers(history)
+    return history
+
+
+def _epochs(
+    net: Network,
+    call: _run.Call,
+    blocks: Iterable[Any],
+    read: Callable[[Any, Any, Any], _run.Call],
+    between: _run.Between,
+) -> None:
+    history = between.history
     here, hold = net._position, net._alone
     for _ in range(call.epochs):
         began, targets, before = time.perf_counter(), Targets(), (0, 0, 0)
@@ -98,11 +113,11 @@ def run(
                 hold = net._again
                 eta = _run.rates(part, net, 1, 0)
                 if eta is None:
-                    return between.end()
+                    return
                 at = (NO_SHAPE, 0, 1, before)
                 status = _run.core(net, part, at, eta, None, history, between.on_batch)
             if status == "stopped":
-                return between.end()
+                return
             rate = float(eta[0, 0]) if rate is None else rate
             targets.add(part, variance)
             count = -(-part.n // part.batch_size)
@@ -130,4 +145,3 @@ def run(
             between.validate()
         if between.after_epoch():
             break
-    return between.end()

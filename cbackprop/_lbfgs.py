@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cbackprop import _engine, _run, _threads, _training
 from cbackprop import _validation as check
+from cbackprop._monitors import warn_of_layers
 from cbackprop.exceptions import DivergenceError
 from cbackprop.history import History
 from cbackprop.optimizers import LBFGS
@@ -191,4 +192,7 @@ def run(net: Network, call: _run.Call, rule: LBFGS) -> History:
     finally:
         with net._again:
             objective.assign(good)
-    return between.end()
+    between.end()
+    if history.cost:
+        warn_of_layers(history)
+    return history

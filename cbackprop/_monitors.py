@@ -3,11 +3,11 @@ that a layer does not learn."""
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cbackprop._names import unknown
@@ -95,8 +95,10 @@ def warn_of_layers(history: History) -> None:
     """Say once what the last epoch shows: a layer that no error reaches, or too large a one."""
     norms, dead = history.delta_norms[-1], history.dead_units[-1]
     last = norms[-1]
+    if not last or (VANISHED * last <= min(norms) and max(norms) <= EXPLODED * last):
+        return
     for l, (norm, share) in enumerate(zip(norms[:-1], dead[:-1], strict=True), start=1):
-        if not np.isfinite(norm) or last == 0:
+        if not math.isfinite(norm):
             continue
         if share == 1:
             text, remedy = (

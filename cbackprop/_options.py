@@ -1,6 +1,7 @@
 """The gate for what only ``train`` takes: the split, weights, dropout, smoothing, callbacks.
 Messages are of the kind that `_validation` gives."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,6 +66,11 @@ def callbacks(values: Any) -> None:
                 f"callbacks: {value!r} has no method on_epoch_end(net, history), nor "
                 "on_batch_end(net, epoch, batch)"
             )
+
+
+def limit(name: str, value: Any) -> float:
+    """A number above 0; None: no limit."""
+    return math.inf if value is None else real(name, value, 0, open_end=True)
 
 
 def dropout(value: Any, n_hidden: int) -> list[int] | None:

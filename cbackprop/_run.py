@@ -166,16 +166,13 @@ class Between:
                 stop = bool(callback.on_epoch_end(net, history)) or stop
         return stop
 
-    def end(self) -> History:
-        """The best weights put back; what the last epoch shows said."""
+    def end(self) -> None:
+        """The best weights put back."""
         net, stopping, history = self.net, self.call.stopping, self.history
         if self.best and stopping is not None and stopping.best(history) < len(history) - 1:
             with net._alone:
                 for panels, kept in zip(net._panels(), self.best, strict=True):
                     panels[...] = kept
-        if len(history):
-            warn_of_layers(history)
-        return history
 
 
 def refuse_inside(net: Network) -> None:
@@ -189,9 +186,10 @@ def run(net: Network, call: Call) -> History:
     name, variance = score_terms(call.target, call.chosen, call.weights)
     history = History(name)
     shape = (call.n, call.batch_size, int(call.shuffle), call.target.score)
-    between = Between(net, call, history)
+    between = Between(net, call, history) if call.one_by_one else None
+    on_batch = None if between is None else between.on_batch
     epochs, broken, first = call.epochs, 0, True
-    while len(history) < epochs:
+    while len(history.cost) < epochs:
         with net._alone if first else net._again:
             refuse_inside(net)
             # Of other rows, mini-batches, order or targets, a broken epoch cannot be finished:
@@ -200,18 +198,23 @@ def run(net: Network, call: Call) -> History:
                 check.refuse_nonfinite("X", call.X, net.dtype)  # the core sees only its rest
                 broken, epochs = net._position.batch, epochs + 1
             first = False
-            count = 1 if call.one_by_one else epochs - len(history)
+            count = epochs - len(history.cost) if between is None else 1
             eta = rates(call, net, count, broken)
             if eta is None:
                 break
             at = (shape, broken, count, None)
-            if core(net, call, at, eta, variance, history, between.on_batch) == "stopped":
+            if core(net, call, at, eta, variance, history, on_batch) == "stopped":
                 break
-            between.validate()
+            if between is not None:
+                between.validate()
         broken = 0
-        if call.one_by_one and between.after_epoch():
+        if between is not None and between.after_epoch():
             break
-    return between.end()
+    if between is not None:
+        between.end()
+    if history.cost:
+        warn_of_layers(history)
+    return history
 
 
 def core(

@@ -124,7 +124,7 @@ cdef class Onlooker:
 
     def __call__(self):
         cdef bint stop = False
-        self.record()
+        record(self.job, self.here, self.state, self.sums, self.squares, self.shape, self.steps)
         self.here.running = True
         cb_leave_alone(&self.engine.users)
         try:
@@ -141,15 +141,14 @@ cdef class Onlooker:
                 raise late
         return stop
 
-    cdef void record(self) except *:
-        # Where training stands.
-        cdef Job *job = self.job
-        here = self.here
-        self.state.steps, self.state.product = job.descent.steps, job.descent.product
-        here.optimizer = self.state
-        here.epoch, here.batch, here.cost_sum = job.epoch, job.batch, job.cost_sum
-        here.steps = self.steps + job.steps
-        here.score_sums, here.error_squares, here.shape = self.sums, self.squares, self.shape
+
+cdef record(Job *job, here, State state, sums, squares, shape, cb_index steps):
+    # Where training stands; steps: those before this call.
+    state.steps, state.product = job.descent.steps, job.descent.product
+    here.optimizer = state
+    here.epoch, here.batch, here.cost_sum = job.epoch, job.batch, job.cost_sum
+    here.steps = steps + job.steps
+    here.score_sums, here.error_squares, here.shape = sums, squares, shape
 
 
 def train(Engine engine not None, Rows x not None, Targets y not None, here, shape,
@@ -185,7 +184,7 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
         w = engine.workspace(m, threads, TRAINING, score)
     if score == CB_SQUARED_ERROR:
         width = engine.sizes[-1]
-    kept = dict(vars(here))
+    kept = None if on_batch is None else dict(vars(here))
     sums, squares = here.score_sums.copy(), here.error_squares.copy()
     pending = []
     cdef char *room = w.room(8 * n + (1 + state.planes) * engine.n_bytes)
@@ -224,11 +223,13 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     job.parameters, job.n_bytes = engine.parameters, engine.n_bytes
     job.snapshot, job.pending = room + 8 * n, <void *>pending
     cdef int least = 1 if guess else threads, owners = 0, takers = 0, thread
-    cdef Onlooker onlooker = Onlooker()
-    onlooker.job, onlooker.engine, onlooker.state, onlooker.here = &job, engine, state, here
-    onlooker.sums, onlooker.squares, onlooker.shape = sums, squares, shape
-    onlooker.call, onlooker.steps = on_batch, here.steps
+    cdef cb_index steps = here.steps
+    cdef Onlooker onlooker
     if on_batch is not None:
+        onlooker = Onlooker()
+        onlooker.job, onlooker.engine, onlooker.state, onlooker.here = &job, engine, state, here
+        onlooker.sums, onlooker.squares, onlooker.shape = sums, squares, shape
+        onlooker.call, onlooker.steps = on_batch, steps
         job.on_batch = <void *>onlooker
     # Memory of their own is not worth its while for a handful of mini-batches, and not what
     # an onlooker sees.
@@ -265,27 +266,29 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
         pending.append(engine.own.failures.take())
     if status == DIVERGED or status == BAD_INPUT:
         roll_back(&job)
-        vars(here).update(kept)
+        if kept is not None:
+            vars(here).update(kept)
     state.steps, state.product = job.descent.steps, job.descent.product
     if status != BAD_INPUT:
         here.optimizer = state
     if status == COMPLETE or status == INTERRUPTED or status == STOPPED:
-        onlooker.record()
+        record(&job, here, state, sums, squares, shape, steps)
     elif status == DIVERGED and job.done:   # a broken epoch that diverged stays as it was
         here.epoch, here.batch, here.shape = job.epoch, 0, shape
-        here.steps = onlooker.steps + job.done * batches - first
+        here.steps = steps + job.done * batches - first
     costs = [job.costs[e] for e in range(job.done)]
     values = [score_of(&job.scores[e * width], variance, width) for e in range(job.done)]
     times = [job.seconds[e] for e in range(job.done)]
-    norms = curves.ravel()[2 * epochs:(2 + engine.L) * epochs].reshape(epochs, -1).tolist()
-    dead = curves.ravel()[(2 + engine.L) * epochs:(2 + 2 * engine.L) * epochs]
+    delta_norms = [[job.error_norms[e * engine.L + l] for l in range(engine.L)]
+                   for e in range(job.done)]
+    dead = [[job.dead[e * engine.L + l] for l in range(engine.L)] for e in range(job.done)]
     etas = [rates[min(e, len(rates) - 1), 0].item() for e in range(job.done)]
     for history in histories if job.done else ():
         history.score_name = "accuracy" if variance is None else "r2"
         history.cost.extend(costs)
         history.score.extend(values)
-        history.delta_norms.extend(norms[:job.done])
-        history.dead_units.extend(dead.reshape(epochs, -1).tolist()[:job.done])
+        history.delta_norms.extend(delta_norms)
+        history.dead_units.extend(dead)
         history.learning_rate.extend(etas)
         history.seconds.extend(times)
         if validated:

@@ -460,12 +460,8 @@ class Network:
         l1, l2 = check.real("l1", l1, 0), check.real("l2", l2, 0)
         drops = _options.dropout(dropout, len(self.sizes) - 2)
         noise = check.real("input_noise", input_noise, 0)
-        clip, most, limit = (
-            math.inf if value is None else check.real(name, value, 0, open_end=True)
-            for name, value in (
-                ("clip_value", clip_value), ("clip_norm", clip_norm), ("max_norm", max_norm)
-            )
-        )  # fmt: skip
+        clip = _options.limit("clip_value", clip_value)
+        most, longest = _options.limit("clip_norm", clip_norm), _options.limit("max_norm", max_norm)
         if clip_value is not None and clip_norm is not None:
             raise ValueError("clip_value and clip_norm: give one of them")
         _options.callbacks(callbacks)
@@ -481,7 +477,7 @@ class Network:
                 "weights' sign; expected learning_rate * weight_decay < 1"
             )
         options: tuple[Any, ...] = (
-            drops, noise, epochs, rule, rate, l1, l2, clip, most, limit, bool(shuffle), (X, y),
+            drops, noise, epochs, rule, rate, l1, l2, clip, most, longest, bool(shuffle), (X, y),
             monitors, Progress(epochs) if progress else None, stopping, callbacks,
         )  # fmt: skip
         if blocks and lbfgs:
