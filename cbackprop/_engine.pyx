@@ -1,6 +1,7 @@
 # cython: language_level=3, cdivision=True, freethreading_compatible=True
 """The network as the compiled core keeps it: parameters in one arena, the memory of a
 mini-batch, and the passes that do not train. Arguments come here checked."""
+from threading import Lock
 from time import sleep
 
 import numpy
@@ -20,12 +21,14 @@ from cbackprop._kernels cimport (CB_DROPS, CB_FEW_ROWS, CB_FLOAT32, CB_FLOAT64, 
                                  cb_kernels_named, cb_layer, cb_leave_alone, cb_leave_shared,
                                  cb_needs_z, cb_normal, cb_own, cb_philox, cb_program, cb_random,
                                  cb_rows, cb_run, cb_seconds, cb_shuffle, cb_team,
-                                 cb_team_size, cb_uniform, inputs_at_once, is_blocked, part,
+                                 cb_team_size, cb_uniform, cb_use_large_pages, inputs_at_once, is_blocked, part,
                                  parts_of)
 from cbackprop._output_error cimport measure
 
 cdef enum:
     ALIGNMENT = 128
+    LARGE_PAGE = 2 << 20
+    SOME_SMALL_PAGES = 64 << 10
     KEPT_BYTES = 4_000_000
     # products: below _threads.WORTH_A_SECOND_THREAD; and so few microseconds that giving the
     # GIL away and waiting for it costs more
@@ -165,10 +168,37 @@ def _arena(counts):
     return new_arena(offsets[-1]), offsets
 
 
+# What is left of the large page that the last arenas were cut from.
+cdef object page_lock = Lock()
+cdef object page = b""
+
+
 cdef new_arena(cb_index n_bytes):
-    # Zeroed, aligned.
-    memory = numpy.zeros(n_bytes + ALIGNMENT, numpy.uint8)
-    skip = -address(memory) % ALIGNMENT
+    # Zeroed, aligned. Arenas that a core's first table of small pages (some 70 of 4 KiB) would
+    # not hold lie on large ones: on their own, or, so that a small network does not take 2 MiB,
+    # as neighbours in one, which lives as long as any of them.
+    global page
+    if n_bytes < SOME_SMALL_PAGES:
+        return aligned(n_bytes, ALIGNMENT)
+    cdef cb_index size = parts_of(n_bytes, ALIGNMENT) * ALIGNMENT
+    if size > LARGE_PAGE // 2:
+        return on_large_pages(size)[:n_bytes]
+    with page_lock:
+        if len(page) < size:
+            page = on_large_pages(LARGE_PAGE)
+        arena, page = page[:n_bytes], page[size:]
+    return arena
+
+
+cdef on_large_pages(cb_index n_bytes):
+    memory = aligned(parts_of(n_bytes, LARGE_PAGE) * LARGE_PAGE, LARGE_PAGE)
+    cb_use_large_pages(<void *><uintptr_t>address(memory), len(memory))
+    return memory
+
+
+cdef aligned(cb_index n_bytes, cb_index alignment):
+    memory = numpy.zeros(n_bytes + alignment, numpy.uint8)
+    skip = -address(memory) % alignment
     return memory[skip:skip + n_bytes]
 
 

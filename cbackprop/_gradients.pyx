@@ -12,9 +12,7 @@ cdef void gradients(const Pass *p, cb_index m, int thread, int threads, const cb
     # Row k of a panel of w is neuron k of layer l-1; row n_in is the bias, whose a is the
     # constant 1, so BP3 is BP4's last row. Each thread takes rows worth an equal share of
     # the work, counted in tiles.
-    cdef cb_index work = 0, before = 0, l, tiles
-    for l in range(1, p.L + 1):
-        work += tiles_of(p, l) * blocks_of(p, l)
+    cdef cb_index work = tiles_from(p, 1, p.layer[1].n_out), before = 0, l, tiles
     cdef cb_index mine = part(work, threads, thread), theirs = part(work, threads, thread + 1)
     for l in range(1, p.L + 1):
         tiles = tiles_of(p, l)
@@ -22,6 +20,14 @@ cdef void gradients(const Pass *p, cb_index m, int thread, int threads, const cb
                       share(theirs - before, tiles, blocks_of(p, l)), 0, p.layer[l].n_out,
                       p.scratch[thread], update, ahead)
         before += tiles * blocks_of(p, l)
+
+
+cdef cb_index tiles_from(const Pass *p, cb_index l, cb_index columns) noexcept nogil:
+    # The tiles of so many neurons of layer l, and of all layers after it.
+    cdef cb_index tiles = tiles_of(p, l) * parts_of(columns, p.kernels.tile_cols), k
+    for k in range(l + 1, p.L + 1):
+        tiles += tiles_of(p, k) * blocks_of(p, k)
+    return tiles
 
 
 cdef inline cb_index tiles_of(const Pass *p, cb_index l) noexcept nogil:

@@ -24,6 +24,7 @@ cdef struct Job:
     const cb_rows *x
     const cb_rows *y
     const int32_t *labels
+    cb_rows targets         # y, or the labels as if they were one: where the next ones lie
     int64_t *index          # [n]: the permutation of this epoch
     const int64_t *chosen   # [n]: the rows to train on, or NULL: all
     const double *weights   # of the samples, by row; or NULL: 1

@@ -70,8 +70,11 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct cb_ahead:
         const cb_rows *rows
+        const cb_rows *then
+        const int64_t *again
+        cb_index count
         const int64_t *index
-        cb_index left, at
+        cb_index left, at, lines
 
     ctypedef struct cb_update:
         int rule, goes_on, adjusts
@@ -160,6 +163,9 @@ cdef extern from "targets.h" nogil:
     void cb_variance(const cb_rows *y, cb_index m, double *variance) noexcept
     int cb_labels(const void *data, ptrdiff_t stride, int size, int is_signed, cb_index m,
                   int64_t count, int32_t *labels) noexcept
+
+cdef extern from "pages.h" nogil:
+    void cb_use_large_pages(void *begin, size_t n_bytes) noexcept
 
 cdef extern from "turns.h" nogil:
     void cb_wait_for_turn(const int64_t *turn, int64_t mine) noexcept

@@ -9,24 +9,33 @@ from cbackprop._engine cimport barrier, load, team_size
 from cbackprop._error_propagation cimport (propagate_columns, propagate_error,
                                            propagate_error_to)
 from cbackprop._forward cimport forward, forward_columns, forward_from
-from cbackprop._gradients cimport gradient_columns, gradients
+from cbackprop._gradients cimport gradient_columns, gradients, tiles_from
 from cbackprop._job cimport (INTERRUPTED, TURN, Job, begin_epoch, end_batch, end_epoch, mass_of,
                              rate_of, sum_costs, sum_squares, weigh)
-from cbackprop._kernels cimport (CB_PANEL, CB_SUM, Pass, cb_ahead, cb_end_turn, cb_index,
-                                 cb_team, cb_update, cb_wait_for_turn, part, parts_of)
+from cbackprop._kernels cimport (CB_FLOAT32, CB_PANEL, CB_SUM, CB_UINT8, Pass, cb_ahead,
+                                 cb_end_turn, cb_index, cb_rows, cb_team, cb_update,
+                                 cb_wait_for_turn, part, parts_of)
 from cbackprop._norms cimport (clip_gradients, limit_share, limit_weights, neurons, watch_errors,
                                watched)
 from cbackprop._output_error cimport measure, output_error
 from cbackprop._updates cimport Descent, next_step
 
 
-cdef void look_ahead(Job *job, cb_index batch, int thread, int threads,
+cdef void look_ahead(Job *job, cb_index batch, int thread, int threads, cb_index tiles,
                      cb_ahead *ahead) noexcept nogil:
-    # The rows that this thread will gather for that mini-batch of this epoch.
+    # The rows that this thread will gather for that mini-batch of this epoch, and their
+    # targets, spread evenly over its tiles of BP4.
     cdef cb_index m = max(<cb_index>0, min(job.batch_size, job.n - batch * job.batch_size))
-    cdef cb_index first = part(m, threads, thread)
-    ahead[0] = cb_ahead(job.x, job.index + batch * job.batch_size + first,
-                        part(m, threads, thread + 1) - first, 0)
+    cdef cb_index first = part(m, threads, thread), rows = part(m, threads, thread + 1) - first
+    cdef const int64_t *index = job.index + batch * job.batch_size + first
+    ahead[0] = cb_ahead(job.x, &job.targets, index, rows, index, rows, 0,
+                        parts_of(rows * (lines_of(job.x) + lines_of(&job.targets)), tiles))
+
+
+cdef inline cb_index lines_of(const cb_rows *x) noexcept nogil:
+    # Cache lines that a row touches, wherever it begins.
+    return parts_of(x.width * (1 if x.type == CB_UINT8 else 4 if x.type == CB_FLOAT32 else 8) + 63,
+                    64)
 
 
 cdef void watch(Job *job, const Pass *p, cb_index batch, cb_index m, int thread,
@@ -59,6 +68,7 @@ cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
     cdef double mass
     cdef cb_update update, sums
     cdef cb_ahead ahead
+    cdef cb_index tiles = max(<cb_index>1, tiles_from(p, 1, p.layer[1].n_out) // threads)
     while True:
         if thread == 0 and not job.in_epoch:
             begin_epoch(job)
@@ -78,7 +88,7 @@ cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
                 job.stop = INTERRUPTED
                 return
             descent.eta = rate_of(job, batch)
-            look_ahead(job, batch + 1, thread, threads, &ahead)
+            look_ahead(job, batch + 1, thread, threads, tiles, &ahead)
             mass = mass_of(job, batch, m)
             if mass > 0:        # else the mini-batch is as if it were not there
                 next_step(&descent, mass, &update)
@@ -122,6 +132,7 @@ cdef void by_columns(void *argument, int thread, cb_team *team) noexcept nogil:
     cdef double mass
     cdef cb_update update
     cdef cb_ahead ahead
+    cdef cb_index tiles = tiles_from(p, 1, end - begin)
     cdef void *a[2]
     cdef bint z_apart = p.layer[1].z != p.layer[1].a
     a[0], a[1] = job.a_shared[0], job.a_shared[1]
@@ -158,7 +169,7 @@ cdef void by_columns(void *argument, int thread, cb_team *team) noexcept nogil:
             propagate_error_to(p, 2, 0, 0, m)
             propagate_columns(p, 1, 0, 0, m, begin, end)
             descent.eta = rate_of(job, batch)
-            look_ahead(job, batch + 1, 0, 1, &ahead)
+            look_ahead(job, batch + 1, 0, 1, tiles, &ahead)
             mass = mass_of(job, batch, m)
             if mass > 0:
                 next_step(&descent, mass, &update)

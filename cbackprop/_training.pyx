@@ -14,8 +14,8 @@ from cbackprop._engine cimport (TRAINING, Engine, Rows, Targets, Workspace, addr
                                 float_enter, float_leave, new_arena, run, seconds)
 from cbackprop._job cimport (BAD_INPUT, COMPLETE, DIVERGED, INTERRUPTED, PAUSED, RUNNING, TURN,
                              STOPPED, Job, roll_back)
-from cbackprop._kernels cimport (CB_PANEL, CB_SQUARED_ERROR, cb_enter_alone, cb_index,
-                                 cb_is_elementwise, cb_leave_alone, is_blocked, parts_of)
+from cbackprop._kernels cimport (CB_FLOAT32, CB_PANEL, CB_SQUARED_ERROR, cb_enter_alone, cb_index,
+                                 cb_is_elementwise, cb_leave_alone, cb_rows, is_blocked, parts_of)
 from cbackprop._norms cimport error_norms
 from cbackprop._pace cimport (COLUMNS, MOST_THREADS, TURNS, Pace, begin_pace,
                               current_way, report, slice_seconds)
@@ -196,6 +196,9 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     w.p.dropout.key = key
     job.p, job.dropout = w.p, &w.p.dropout
     job.x, job.y, job.labels = &x.rows, y.rows(), y.labels
+    job.targets = cb_rows(y.labels, 4, 4, 1, CB_FLOAT32, 0, NULL, NULL)
+    if job.labels == NULL:
+        job.targets = job.y[0]
     job.index, job.n, job.batch_size = <int64_t *>room, n, m
     if chosen is not None:
         job.chosen = <const int64_t *>address(chosen)

@@ -47,28 +47,39 @@ static void convert_row(const char *p, ptrdiff_t stride, int type, cb_index n, r
     }
 }
 
-/* v - v is 0, or NaN where v is not finite: summed into *bad. `from` may be `to`. */
-static void scale_row(const cb_rows *x, const real *from, real *to, vec *bad)
+/* v - v is 0, or NaN where v is not finite: summed into *bad, four sums side by side, as one
+ * would be a chain of dependent additions. `from` may be `to`. */
+INLINE void scale_row(const cb_rows *x, const int scaled, const real *from, real *to, vec *bad)
 {
     const real *scale = x->scale, *shift = x->shift;
     const cb_index n = x->width, whole = n - n % LANES;
-    for (cb_index k = 0; k < whole; k += LANES) {
+    vec sums[4] = {{0}, {0}, {0}, {0}};
+    cb_index k = 0;
+    for (; k + 4 * LANES <= whole; k += 4 * LANES)
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            vec v = v_load(from + k + i * LANES);
+            if (scaled)
+                v = v_fma(v, v_load(scale + k + i * LANES), v_load(shift + k + i * LANES));
+            sums[i] += v - v;
+            v_store(to + k + i * LANES, v);
+        }
+    for (; k < whole; k += LANES) {
         vec v = v_load(from + k);
-        if (scale)
+        if (scaled)
             v = v_fma(v, v_load(scale + k), v_load(shift + k));
-        *bad += v - v;
+        sums[0] += v - v;
         v_store(to + k, v);
     }
     real rest = 0;
-    for (cb_index k = whole; k < n; k++) {
+    for (; k < n; k++) {
         real v = from[k];
-        if (scale)
+        if (scaled)
             v = v_fma(v_set(v), v_set(scale[k]), v_set(shift[k]))[0];
         rest += v - v;
         to[k] = v;
     }
-    if (whole < n)
-        *bad += v_set(rest);
+    *bad += (sums[0] + sums[1]) + (sums[2] + sums[3]) + v_set(rest);
 }
 
 static void gather(const cb_rows *x, const int64_t *index, cb_index row, cb_index rows, void *out,
@@ -86,8 +97,11 @@ static void gather(const cb_rows *x, const int64_t *index, cb_index row, cb_inde
             v_store(to + k, (vec){0});
         if (!as_is)
             convert_row(from, x->column_stride, x->type, n, to);
-        if (as_is || x->scale || x->type != CB_UINT8)
-            scale_row(x, as_is ? (const real *)from : to, to, &bad);
+        const real *values = as_is ? (const real *)from : to;
+        if (x->scale)
+            scale_row(x, 1, values, to, &bad);
+        else if (as_is || x->type != CB_UINT8)
+            scale_row(x, 0, values, to, &bad);
         to[n] = (real)x->bias;
     }
     set_not_finite(non_finite, bad);

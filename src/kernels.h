@@ -150,12 +150,15 @@ typedef struct cb_rows {
     const void *scale, *shift; /* [width] in the table's precision, or both NULL */
 } cb_rows;
 
-/* The rows of the next mini-batch, on their way from memory. */
+/* The rows of the next mini-batch, on their way from memory: of x, then of y. */
 typedef struct cb_ahead {
-    const cb_rows *rows;
+    const cb_rows *rows, *then; /* then: NULL, or what comes after; */
+    const int64_t *again;       /* its rows, as many as of the first */
+    cb_index count;
     const int64_t *index; /* of those rows not yet asked for */
     cb_index left;        /* how many they are */
     cb_index at;          /* bytes of the first that are done */
+    cb_index lines;       /* cache lines to ask for after each tile of BP4 */
 } cb_ahead;
 
 /* What becomes of the sums of BP3 and BP4 over a mini-batch of m samples, or of samples whose
