@@ -14,7 +14,8 @@ from libc.string cimport memcpy
 from cbackprop._forward cimport forward
 from cbackprop._kernels cimport (CB_DROPS, CB_FEW_ROWS, CB_FLOAT32, CB_FLOAT64, CB_FOR_DROPOUT,
                                  CB_FOR_WEIGHTS, CB_PANEL, CB_SQUARED_ERROR, CB_UINT8, Pass,
-                                 cb_barrier, cb_dropout, cb_enter_alone, cb_enter_shared,
+                                 cb_barrier, cb_bf16_kernels_of, cb_dropout, cb_enter_alone,
+                                 cb_enter_shared,
                                  cb_float_enter, cb_float_leave, cb_index, cb_is_alone,
                                  cb_kernels, cb_kernels_choose, cb_kernels_in_use,
                                  cb_kernels_named, cb_layer, cb_leave_alone, cb_leave_shared,
@@ -389,6 +390,7 @@ cdef class Engine:
         cdef cb_index l
         cdef uintptr_t at
         self.kernels = cb_kernels_in_use(bits)
+        self.bf16 = cb_bf16_kernels_of(self.kernels)
         self.sizes, self.activations = tuple(sizes), tuple(activations)
         self.L, self.stable = len(sizes) - 1, stable
         self.cost.code, self.cost.parameter = cost
@@ -436,6 +438,16 @@ cdef class Engine:
         self.transform = pair
         self.scale = <const void *>address(pair[0])
         self.shift = <const void *>address(pair[1])
+
+    @property
+    def kernels_name(self):
+        """The kernel table that it was made for."""
+        return self.kernels.name.decode()
+
+    @property
+    def has_bf16(self):
+        """Whether there are products in bfloat16 beside that table, on this CPU."""
+        return self.bf16 != NULL
 
     @property
     def held_alone(self):

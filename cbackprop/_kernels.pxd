@@ -50,6 +50,9 @@ cdef extern from "kernels.h" nogil:
         cb_index first_draw
         void *mask
         void *dropped
+        void *a_bf16
+        void *delta_bf16
+        void *delta_pairs
 
     ctypedef struct cb_cost_function:
         int code
@@ -129,6 +132,27 @@ cdef extern from "kernels.h" nogil:
     const cb_kernels *cb_kernels_in_use(int bits) noexcept
     const cb_kernels *cb_kernels_named(const char *name, int bits) noexcept
     int cb_kernels_choose(const char *name) noexcept
+
+    ctypedef struct cb_bf16_kernels:
+        void (*round_inputs)(const cb_layer *l, cb_index row, cb_index rows) noexcept nogil
+        void (*round_weights)(const cb_layer *l, cb_index col, cb_index cols,
+                              void *scratch) noexcept nogil
+        void (*weighted_input)(const cb_layer *l, const void *scratch, cb_index row,
+                               cb_index rows, cb_index col, cb_index cols) noexcept nogil
+        void (*transpose)(const cb_layer *l, cb_index col, cb_index cols,
+                          void *scratch) noexcept nogil
+        void (*propagate)(const cb_layer *l, const cb_layer *next, const void *scratch,
+                          cb_index row, cb_index rows, cb_index col, cb_index cols) noexcept nogil
+        void (*round_errors)(const cb_layer *l, cb_index row, cb_index rows, cb_index col,
+                             cb_index cols) noexcept nogil
+        void (*block_inputs)(const cb_layer *l, cb_index m, cb_index row, cb_index rows,
+                             cb_index tiles, void *to) noexcept nogil
+        void (*gradient)(const cb_layer *l, cb_index m, const void *inputs, cb_index row,
+                         cb_index rows, cb_index tiles, cb_index col, cb_index cols,
+                         const cb_update *update, cb_ahead *ahead) noexcept nogil
+
+    cb_index cb_bf16_stride(cb_index m) noexcept
+    const cb_bf16_kernels *cb_bf16_kernels_of(const cb_kernels *table) noexcept
 
 cdef extern from "pool.h" nogil:
     ctypedef struct cb_team:

@@ -1,4 +1,6 @@
 /* BP3 and BP4: the sums of tiles.h and what becomes of them, updates.h. */
+#include "ahead.h"
+
 static void block_inputs(const cb_layer *l, cb_index m, cb_index row, cb_index rows, cb_index tiles,
                          void *to)
 {
@@ -13,24 +15,6 @@ static void block_inputs(const cb_layer *l, cb_index m, cb_index row, cb_index r
         for (cb_index r = 0; r < n; r++)
             out[(m - 1) * TILE_ROWS + r] = from[(m - 1) * l->ld_in + r];
         row += n;
-    }
-}
-
-/* Asks for a few cache lines of rows that will soon be gathered; goes on from there. */
-static void look_ahead(cb_ahead *ahead)
-{
-    const cb_rows *x = ahead->rows;
-    const cb_index item = x->type == CB_UINT8 ? 1 : x->type == CB_FLOAT32 ? 4 : 8;
-    if (x->column_stride != item)
-        return;
-    for (int lines = 8; lines > 0 && ahead->left > 0; lines--) {
-        __builtin_prefetch((const char *)x->data + *ahead->index * x->row_stride + ahead->at, 0, 2);
-        ahead->at += 64;
-        if (ahead->at >= x->width * item) {
-            ahead->at = 0;
-            ahead->index++;
-            ahead->left--;
-        }
     }
 }
 
