@@ -68,7 +68,7 @@ static int build(layers *s, cb_index m, cb_index n_in, cb_index n_out)
     l->z = l->a = numbers(s, m * out, 1);
     l->delta = numbers(s, m * out, 1e-3f);
     s->below = (cb_layer){.n_out = n_in, .ld_out = in, .activation = CB_RELU, .m = m};
-    s->below.a = (void *)l->a_in;
+    s->below.z = s->below.a = (void *)l->a_in;
     s->below.delta = numbers(s, m * in, 1e-3f);
     /* As is_blocked() and inputs_at_once() in _kernels.pxd. */
     s->at_once = 0;
@@ -80,16 +80,20 @@ static int build(layers *s, cb_index m, cb_index n_in, cb_index n_out)
         room = room > s->at_once * size + CB_PANEL ? room : s->at_once * size + CB_PANEL;
         l->delta_block = numbers(s, m * (panels + kernels->tile_cols), 0);
     }
-    s->scratch = numbers(s, room, 0);
-#ifdef BF16
-    s->at_once = 400000 / (kernels->tile_rows * m * 2); /* as in _bf16.pyx */
-    l->a_bf16 = numbers(s, m * in / 2, 0);
+#ifdef BF16 /* as in _bf16.pyx */
+    const cb_index size = kernels->tile_rows * cb_bf16_stride(m),
+                   widest = n_in > n_out ? n_in : n_out;
+    s->at_once = 100000 / size < 1 ? 1 : 100000 / size;
+    room = (widest + 1) * kernels->tile_cols / 2;
+    room = room > s->at_once * size ? room : s->at_once * size;
+    l->a_bf16 = numbers(s, m * in / 2 + CB_PANEL, 0);
     l->delta_bf16 = numbers(s, m * out / 2, 0);
-    l->delta_pairs = numbers(s, m * (panels + kernels->tile_cols), 0);
+    l->delta_pairs = numbers(s, (m + 1) / 2 * (panels + CB_PANEL), 0);
     rounded->round_inputs(l, 0, m);
     for (cb_index col = 0; col < n_out; col += kernels->tile_cols)
         rounded->round_errors(l, 0, m, col, least(kernels->tile_cols, n_out - col));
 #endif
+    s->scratch = numbers(s, room, 0);
     for (int i = 0; i < s->n_arrays; i++)
         if (!s->arrays[i])
             return -1;

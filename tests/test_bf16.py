@@ -214,7 +214,9 @@ def test_same_bits_for_all_threads(options):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_twice_n_epochs_are_2n(optimizer):
     X, labels = data()
-    options = {"batch_size": 50, "optimizer": optimizer, "compute": "bf16", "dropout": 0.25}
+    options = {"batch_size": 50, "optimizer": optimizer, "compute": "bf16"}
+    if optimizer == "adam":
+        options["dropout"] = 0.25
     whole, parts = network(), network()
     whole.train(X, labels, epochs=6, **options)
     for _ in range(2):
@@ -254,6 +256,7 @@ def test_only_products_of_training_are_rounded():
         other.train(X, labels, batch_size=203, epochs=2)
     assert bits(net) == bits(same)
     net.train(X, labels, batch_size=203, epochs=2, compute="bf16")
+    same.train(X, labels, batch_size=203, epochs=2)
     assert bits(net) != bits(same)
 
 
