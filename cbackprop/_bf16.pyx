@@ -5,7 +5,7 @@ used, activations and errors once a mini-batch. Everything else stays as in `_fo
 from cbackprop._engine cimport Engine, Workspace, address, new_arena
 from cbackprop._forward cimport forward_columns
 from cbackprop._gradients cimport blocks_of, gradient_rows, share, tiles_of
-from cbackprop._kernels cimport (Pass, cb_ahead, cb_bf16_stride, cb_index,
+from cbackprop._kernels cimport (INPUTS_BYTES, Pass, cb_ahead, cb_bf16_stride, cb_index,
                                  cb_is_elementwise, cb_layer, cb_update, part, parts_of)
 
 cdef enum:
@@ -14,7 +14,6 @@ cdef enum:
     LEAST_BATCH = 32
     BYTES = 2               # of a number in bfloat16
     SLACK = 64              # a vector that begins at the end of a plane
-    AT_ONCE = 400_000       # bytes of inputs laid out together, a part of the L2 cache
 
 
 # ---- memory -----------------------------------------------------------------------------
@@ -26,7 +25,7 @@ cdef bint is_worth_it(const cb_layer *l, cb_index m) noexcept nogil:
 
 cdef cb_index tiles_at_once(const Pass *p, cb_index l, cb_index m) noexcept nogil:
     cdef cb_index one = 1
-    return max(one, min(tiles_of(p, l), AT_ONCE // tile_bytes(p, m)))
+    return max(one, min(tiles_of(p, l), INPUTS_BYTES // tile_bytes(p, m)))
 
 
 cdef cb_index tile_bytes(const Pass *p, cb_index m) noexcept nogil:
@@ -48,7 +47,7 @@ cdef class Rounded:
                       2 * pairs * block * BYTES]
             scratch = max(scratch, (max(layer.n_in, layer.n_out) + 1) * p.kernels.tile_cols * BYTES,
                           # of fewer samples there are more tiles at once
-                          min(tiles_of(p, l) * each, max(<cb_index>AT_ONCE, each)))
+                          min(tiles_of(p, l) * each, max(<cb_index>INPUTS_BYTES, each)))
         scratch = parts_of(scratch, 128) * 128
         starts = [0]
         for size in sizes:

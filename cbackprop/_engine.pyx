@@ -21,7 +21,7 @@ from cbackprop._kernels cimport (CB_DROPS, CB_FEW_ROWS, CB_FLOAT32, CB_FLOAT64, 
                                  cb_kernels_named, cb_layer, cb_leave_alone, cb_leave_shared,
                                  cb_needs_z, cb_normal, cb_own, cb_philox, cb_program, cb_random,
                                  cb_rows, cb_run, cb_seconds, cb_shuffle, cb_team,
-                                 cb_team_size, cb_uniform, inputs_at_once, is_blocked, part,
+                                 cb_team_size, cb_uniform, inputs_room, is_blocked, part,
                                  parts_of)
 from cbackprop._output_error cimport measure
 
@@ -213,7 +213,7 @@ cdef class Workspace:
 
     def __cinit__(self, Engine engine, cb_index m, int threads, int kind, int score):
         cdef cb_index l, L = engine.L, item = engine.kernels.itemsize, scratch = 0
-        cdef cb_index columns, tiles
+        cdef cb_index columns
         cdef cb_layer *at
         cdef char *base
         self.m, self.threads, self.kind = m, threads, kind
@@ -244,9 +244,7 @@ cdef class Workspace:
             if l > 0 and kind != INFERENCE and is_blocked(engine.kernels, &engine.layer[l], m):
                 columns = parts_of(engine.layer[l].n_out, engine.kernels.tile_cols)
                 take(("delta_block", l), columns * engine.kernels.tile_cols * m * item)
-                tiles = min(inputs_at_once(engine.kernels, m),
-                            parts_of(engine.layer[l].n_in + 1, engine.kernels.tile_rows))
-                scratch = max(scratch, (tiles * engine.kernels.tile_rows * m + CB_PANEL) * item)
+                scratch = max(scratch, inputs_room(engine.kernels, &engine.layer[l], m))
         for thread in range(threads if kind != INFERENCE else 0):
             take(("scratch", thread), scratch)
 

@@ -235,9 +235,19 @@ cdef inline cb_index parts_of(cb_index n, cb_index most) noexcept nogil:
     return (n + most - 1) // most
 
 
+cdef enum:
+    INPUTS_BYTES = 400_000      # a part of the L2 cache
+
+
 cdef inline cb_index inputs_at_once(const cb_kernels *k, cb_index m) noexcept nogil:
-    # Rows of tiles whose inputs BP4 lays out together: some 400 KB, a part of the L2 cache.
-    return max(<cb_index>1, 400_000 // (k.tile_rows * m * k.itemsize))
+    # Rows of tiles whose inputs BP4 lays out together.
+    return max(<cb_index>1, INPUTS_BYTES // (k.tile_rows * m * k.itemsize))
+
+
+cdef inline cb_index inputs_room(const cb_kernels *k, const cb_layer *l, cb_index m) noexcept nogil:
+    # Bytes that they need in mini-batches of up to m: of fewer samples there are more of them.
+    cdef cb_index each = k.tile_rows * m * k.itemsize, most = INPUTS_BYTES
+    return min(parts_of(l.n_in + 1, k.tile_rows) * each, max(most, each)) + CB_PANEL * k.itemsize
 
 
 cdef inline bint is_blocked(const cb_kernels *k, const cb_layer *l, cb_index m) noexcept nogil:

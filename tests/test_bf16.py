@@ -211,6 +211,17 @@ def test_same_bits_for_all_threads(options):
 
 
 @needs_bf16
+def test_same_bits_where_inputs_are_laid_out_in_parts():
+    # More tiles than fit the scratch at once; more of them at once in the short mini-batch.
+    rng = np.random.default_rng(0)
+    X, labels = normal(rng, 1409, 1100), rng.integers(0, 10, 1409)
+    nets = [Network([1100, 40, 10], output="softmax", rng=0) for _ in range(3)]
+    for net, threads in zip(nets, (1, 2, 3), strict=True):
+        net.train(X, labels, batch_size=768, n_threads=threads, compute="bf16")
+    assert bits(nets[0]) == bits(nets[1]) == bits(nets[2])
+
+
+@needs_bf16
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_twice_n_epochs_are_2n(optimizer):
     X, labels = data()
