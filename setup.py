@@ -61,9 +61,14 @@ kernels = [
     for width, extra in widths.items()
 ]
 
+if "avx512" in widths:
+    source = ["src/kernels_avx512bf16_f32.c"]
+    kernels.append(library("avx512bf16", source, [*widths["avx512"], "-mavx512bf16"]))
+
 macros = [] if free_threaded else [("Py_LIMITED_API", "0x030B0000")]
 modules = ["_forward", "_output_error", "_error_propagation", "_gradients", "_engine", "_gate"]
 modules += ["_derivatives", "_updates", "_job", "_norms", "_partitions", "_training", "_own"]
+modules += ["_bf16"]
 extensions = [
     Extension(
         f"cbackprop.{module}",

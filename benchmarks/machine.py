@@ -26,9 +26,10 @@ def _library():
 
 
 def vector_sets():
-    """Of avx512 and avx2, those that this CPU has and that can be measured."""
+    """Of avx512, avx2 and bf16, those that this CPU has and that can be measured."""
     flags = _flags() if _library() else []
     needs = {"avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"}, "avx2": {"avx2", "fma"}}
+    needs["bf16"] = needs["avx512"] | {"avx512_bf16"}
     return [name for name, parts in needs.items() if parts <= set(flags)]
 
 

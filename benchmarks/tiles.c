@@ -9,9 +9,13 @@
 
 extern const cb_kernels TABLE;
 static const cb_kernels *const kernels = &TABLE;
+#ifdef BF16
+extern const cb_bf16_kernels BF16;
+static const cb_bf16_kernels *const rounded = &BF16;
+#endif
 
 enum { FORWARD, BP2, BP4 };
-enum { PAGE = 2 << 20, MOST_ARRAYS = 8 };
+enum { PAGE = 2 << 20, MOST_ARRAYS = 12 };
 
 typedef struct layers {
     cb_layer below, layer;
@@ -64,7 +68,7 @@ static int build(layers *s, cb_index m, cb_index n_in, cb_index n_out)
     l->z = l->a = numbers(s, m * out, 1);
     l->delta = numbers(s, m * out, 1e-3f);
     s->below = (cb_layer){.n_out = n_in, .ld_out = in, .activation = CB_RELU, .m = m};
-    s->below.a = (void *)l->a_in;
+    s->below.z = s->below.a = (void *)l->a_in;
     s->below.delta = numbers(s, m * in, 1e-3f);
     /* As is_blocked() and inputs_at_once() in _kernels.pxd. */
     s->at_once = 0;
@@ -76,6 +80,19 @@ static int build(layers *s, cb_index m, cb_index n_in, cb_index n_out)
         room = room > s->at_once * size + CB_PANEL ? room : s->at_once * size + CB_PANEL;
         l->delta_block = numbers(s, m * (panels + kernels->tile_cols), 0);
     }
+#ifdef BF16 /* as in _bf16.pyx */
+    const cb_index size = kernels->tile_rows * cb_bf16_stride(m),
+                   widest = n_in > n_out ? n_in : n_out;
+    s->at_once = 100000 / size < 1 ? 1 : 100000 / size;
+    room = (widest + 1) * kernels->tile_cols / 2;
+    room = room > s->at_once * size ? room : s->at_once * size;
+    l->a_bf16 = numbers(s, m * in / 2 + CB_PANEL, 0);
+    l->delta_bf16 = numbers(s, m * out / 2, 0);
+    l->delta_pairs = numbers(s, (m + 1) / 2 * (panels + CB_PANEL), 0);
+    rounded->round_inputs(l, 0, m);
+    for (cb_index col = 0; col < n_out; col += kernels->tile_cols)
+        rounded->round_errors(l, 0, m, col, least(kernels->tile_cols, n_out - col));
+#endif
     s->scratch = numbers(s, room, 0);
     for (int i = 0; i < s->n_arrays; i++)
         if (!s->arrays[i])
@@ -83,6 +100,7 @@ static int build(layers *s, cb_index m, cb_index n_in, cb_index n_out)
     return 0;
 }
 
+#ifndef BF16
 static void forward(const layers *s)
 {
     const cb_index n = s->layer.n_out, tiles = parts_of(s->m, kernels->tile_rows);
@@ -128,6 +146,55 @@ static void gradients(const layers *s)
                               end - begin, col, least(kernels->tile_cols, n - col), &update, NULL);
     }
 }
+#else
+/* As in _bf16.pyx, with what is rounded on the way. */
+static void forward(const layers *s)
+{
+    const cb_index n = s->layer.n_out, tiles = parts_of(s->m, kernels->tile_rows);
+    rounded->round_inputs(&s->layer, 0, s->m);
+    for (cb_index col = 0; col < n; col += kernels->tile_cols) {
+        const cb_index cols = least(kernels->tile_cols, n - col);
+        rounded->round_weights(&s->layer, col, cols, s->scratch);
+        for (cb_index i = 0; i < tiles; i++) {
+            const cb_index row = part(s->m, tiles, i);
+            rounded->weighted_input(&s->layer, s->scratch, row, part(s->m, tiles, i + 1) - row, col,
+                                    cols);
+        }
+    }
+}
+
+static void propagate(const layers *s)
+{
+    const cb_index n = s->layer.n_in, tiles = parts_of(s->m, kernels->tile_rows);
+    for (cb_index col = 0; col < n; col += kernels->tile_cols) {
+        const cb_index cols = least(kernels->tile_cols, n - col);
+        rounded->transpose(&s->layer, col, cols, s->scratch);
+        for (cb_index i = 0; i < tiles; i++) {
+            const cb_index row = part(s->m, tiles, i);
+            rounded->propagate(&s->below, &s->layer, s->scratch, row,
+                               part(s->m, tiles, i + 1) - row, col, cols);
+        }
+    }
+}
+
+static void gradients(const layers *s)
+{
+    const cb_update update = {.rule = CB_SGD, .rate = 1e-6, .decay = 1, .bias_decay = 1};
+    const cb_index n = s->layer.n_out;
+    const cb_index tiles = parts_of(s->layer.n_in + 1, kernels->tile_rows);
+    for (cb_index col = 0; col < n; col += kernels->tile_cols)
+        rounded->round_errors(&s->layer, 0, s->m, col, least(kernels->tile_cols, n - col));
+    for (cb_index begin = 0; begin < tiles; begin += s->at_once) {
+        const cb_index end = least(tiles, begin + s->at_once);
+        const cb_index row = part(s->layer.n_in + 1, tiles, begin);
+        const cb_index rows = part(s->layer.n_in + 1, tiles, end) - row;
+        rounded->block_inputs(&s->layer, s->m, row, rows, end - begin, s->scratch);
+        for (cb_index col = 0; col < n; col += kernels->tile_cols)
+            rounded->gradient(&s->layer, s->m, s->scratch, row, rows, end - begin, col,
+                              least(kernels->tile_cols, n - col), &update, NULL);
+    }
+}
+#endif
 
 /* The least seconds of one pass, of as many as fit into `seconds`; -1: no memory. */
 __attribute__((visibility("default"))) double tiles_time(int equation, cb_index m, cb_index n_in,

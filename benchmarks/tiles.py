@@ -24,6 +24,7 @@ TABLES = {
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"],
     "avx2": ["-mavx2", "-mfma"],
 }
+TABLES["bf16"] = [*TABLES["avx512"], "-mavx512bf16", "-DBF16=cb_kernels_avx512bf16_f32"]
 EQUATIONS = ("forward", "BP2", "BP4")
 # n_in, n_out, samples
 SHAPES = ((1024, 1024, 256), (2048, 2048, 512), (784, 128, 128), (784, 30, 10))
@@ -31,9 +32,14 @@ SHAPES = ((1024, 1024, 256), (2048, 2048, 512), (784, 128, 128), (784, 30, 10))
 
 def build(table, folder, compiler):
     target = Path(folder, f"{table}.so")
+    sources = [f"kernels_{table}_f32.c", "rng.c"]
+    beside = table
+    if table == "bf16":
+        beside, sources[0] = "avx512", "kernels_avx512bf16_f32.c"
+        sources.append("kernels_avx512_f32.c")
     command = [compiler, *FLAGS, *TABLES[table], "-shared", "-fPIC", f"-I{SOURCES}"]
-    command += [f"-DTABLE=cb_kernels_{table}_f32", HERE / "tiles.c"]
-    command += [SOURCES / f"kernels_{table}_f32.c", SOURCES / "rng.c"]
+    command += [f"-DTABLE=cb_kernels_{beside}_f32", HERE / "tiles.c"]
+    command += [SOURCES / source for source in sources]
     subprocess.run([*command, "-o", target, "-lm"], check=True)
     library = ctypes.CDLL(str(target))
     library.tiles_time.restype = ctypes.c_double
@@ -85,7 +91,7 @@ def main():
             library = build(table, folder, options.cc)
             print(f"{table:<18}{'equation':<10}{'Gflop/s':>8}{'peak':>7}{'share':>7}")
             rows = report["tables"][table] = []
-            for r in measure(library, table == "avx512", options.seconds, options.repeats):
+            for r in measure(library, table != "avx2", options.seconds, options.repeats):
                 rows.append(r)
                 shape = f"{r['n_in']}x{r['n_out']} at {r['m']}"
                 print(

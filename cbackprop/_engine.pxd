@@ -1,8 +1,8 @@
 from cpython.buffer cimport Py_buffer
 from libc.stdint cimport int32_t, int64_t, uintptr_t
 
-from cbackprop._kernels cimport (Pass, cb_cost_function, cb_index, cb_kernels, cb_layer,
-                                 cb_program, cb_random, cb_rows, cb_team)
+from cbackprop._kernels cimport (Pass, cb_bf16_kernels, cb_cost_function, cb_index, cb_kernels,
+                                 cb_layer, cb_program, cb_random, cb_rows, cb_team)
 from cbackprop._pace cimport Pace
 
 
@@ -36,12 +36,14 @@ cdef class Workspace:
     cdef int threads, kind
     cdef object spare_room
     cdef list planes        # of dropout
+    cdef object rounded     # _bf16.Rounded, or None
     cdef char *room(self, cb_index n_bytes) except NULL
     cdef void leave_to_chance(self, drops, double noise) except *
 
 
 cdef class Engine:
     cdef const cb_kernels *kernels
+    cdef const cb_bf16_kernels *bf16    # or NULL: not on this CPU
     cdef readonly object sizes, activations, arena
     cdef object offsets, spare, transform
     cdef object gradient_arena  # of apply_gradients, or None

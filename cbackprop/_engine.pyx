@@ -15,14 +15,15 @@ from libc.string cimport memcpy
 from cbackprop._forward cimport forward
 from cbackprop._kernels cimport (CB_DROPS, CB_FEW_ROWS, CB_FLOAT32, CB_FLOAT64, CB_FOR_DROPOUT,
                                  CB_FOR_WEIGHTS, CB_PANEL, CB_SQUARED_ERROR, CB_UINT8, Pass,
-                                 cb_barrier, cb_dropout, cb_enter_alone, cb_enter_shared,
+                                 cb_barrier, cb_bf16_kernels_of, cb_dropout, cb_enter_alone,
+                                 cb_enter_shared,
                                  cb_float_enter, cb_float_leave, cb_index, cb_is_alone,
                                  cb_kernels, cb_kernels_choose, cb_kernels_in_use,
                                  cb_kernels_named, cb_layer, cb_leave_alone, cb_leave_shared,
                                  cb_needs_z, cb_normal, cb_own, cb_philox, cb_program, cb_random,
                                  cb_rows, cb_run, cb_seconds, cb_shuffle, cb_team,
-                                 cb_team_size, cb_uniform, cb_use_large_pages, inputs_at_once, is_blocked, part,
-                                 parts_of)
+                                 cb_team_size, cb_uniform, cb_use_large_pages, inputs_room,
+                                 is_blocked, part, parts_of)
 from cbackprop._output_error cimport measure
 
 cdef enum:
@@ -242,7 +243,7 @@ cdef class Workspace:
 
     def __cinit__(self, Engine engine, cb_index m, int threads, int kind, int score):
         cdef cb_index l, L = engine.L, item = engine.kernels.itemsize, scratch = 0
-        cdef cb_index columns, tiles
+        cdef cb_index columns
         cdef cb_layer *at
         cdef char *base
         self.m, self.threads, self.kind = m, threads, kind
@@ -273,9 +274,7 @@ cdef class Workspace:
             if l > 0 and kind != INFERENCE and is_blocked(engine.kernels, &engine.layer[l], m):
                 columns = parts_of(engine.layer[l].n_out, engine.kernels.tile_cols)
                 take(("delta_block", l), columns * engine.kernels.tile_cols * m * item)
-                tiles = min(inputs_at_once(engine.kernels, m),
-                            parts_of(engine.layer[l].n_in + 1, engine.kernels.tile_rows))
-                scratch = max(scratch, (tiles * engine.kernels.tile_rows * m + CB_PANEL) * item)
+                scratch = max(scratch, inputs_room(engine.kernels, &engine.layer[l], m))
         for thread in range(threads if kind != INFERENCE else 0):
             take(("scratch", thread), scratch)
 
@@ -419,6 +418,7 @@ cdef class Engine:
         cdef cb_index l
         cdef uintptr_t at
         self.kernels = cb_kernels_in_use(bits)
+        self.bf16 = cb_bf16_kernels_of(self.kernels)
         self.sizes, self.activations = tuple(sizes), tuple(activations)
         self.L, self.stable = len(sizes) - 1, stable
         self.cost.code, self.cost.parameter = cost
@@ -466,6 +466,16 @@ cdef class Engine:
         self.transform = pair
         self.scale = <const void *>address(pair[0])
         self.shift = <const void *>address(pair[1])
+
+    @property
+    def kernels_name(self):
+        """The kernel table that it was made for."""
+        return self.kernels.name.decode()
+
+    @property
+    def has_bf16(self):
+        """Whether there are products in bfloat16 beside that table, on this CPU."""
+        return self.bf16 != NULL
 
     @property
     def held_alone(self):

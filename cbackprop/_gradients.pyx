@@ -1,7 +1,7 @@
 # cython: language_level=3, cdivision=True, freethreading_compatible=True
 """BP3 and BP4: the gradients of biases and weights, and the update in the same pass."""
 from cbackprop._kernels cimport (Pass, cb_ahead, cb_index, cb_layer, cb_update, inputs_at_once,
-                                 part, parts_of)
+                                 part)
 
 
 cdef void gradients(const Pass *p, cb_index m, int thread, int threads, const cb_update *update,
@@ -28,19 +28,6 @@ cdef cb_index tiles_from(const Pass *p, cb_index l, cb_index columns) noexcept n
     for k in range(l + 1, p.L + 1):
         tiles += tiles_of(p, k) * blocks_of(p, k)
     return tiles
-
-
-cdef inline cb_index tiles_of(const Pass *p, cb_index l) noexcept nogil:
-    return parts_of(p.layer[l].n_in + 1, p.kernels.tile_rows)
-
-
-cdef inline cb_index blocks_of(const Pass *p, cb_index l) noexcept nogil:
-    return parts_of(p.layer[l].n_out, p.kernels.tile_cols)
-
-
-cdef inline cb_index share(cb_index work, cb_index tiles, cb_index blocks) noexcept nogil:
-    # The row of tiles at which so much work is done.
-    return max(<cb_index>0, min(tiles, work // blocks))
 
 
 cdef void gradient_columns(const Pass *p, cb_index l, cb_index m, cb_index begin, cb_index end,

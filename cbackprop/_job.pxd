@@ -1,5 +1,6 @@
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from cbackprop._bf16 cimport Rounding
 from cbackprop._kernels cimport Pass, cb_ahead, cb_dropout, cb_index, cb_rows
 from cbackprop._pace cimport MOST_THREADS
 from cbackprop._updates cimport Descent
@@ -21,6 +22,7 @@ cdef enum:
 
 cdef struct Job:
     Pass p
+    const Rounding *rounding    # of products in bfloat16; or NULL
     const cb_rows *x
     const cb_rows *y
     const int32_t *labels

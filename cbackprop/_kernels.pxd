@@ -50,6 +50,9 @@ cdef extern from "kernels.h" nogil:
         cb_index first_draw
         void *mask
         void *dropped
+        void *a_bf16
+        void *delta_bf16
+        void *delta_pairs
 
     ctypedef struct cb_cost_function:
         int code
@@ -132,6 +135,27 @@ cdef extern from "kernels.h" nogil:
     const cb_kernels *cb_kernels_in_use(int bits) noexcept
     const cb_kernels *cb_kernels_named(const char *name, int bits) noexcept
     int cb_kernels_choose(const char *name) noexcept
+
+    ctypedef struct cb_bf16_kernels:
+        void (*round_inputs)(const cb_layer *l, cb_index row, cb_index rows) noexcept nogil
+        void (*round_weights)(const cb_layer *l, cb_index col, cb_index cols,
+                              void *scratch) noexcept nogil
+        void (*weighted_input)(const cb_layer *l, const void *scratch, cb_index row,
+                               cb_index rows, cb_index col, cb_index cols) noexcept nogil
+        void (*transpose)(const cb_layer *l, cb_index col, cb_index cols,
+                          void *scratch) noexcept nogil
+        void (*propagate)(const cb_layer *l, const cb_layer *next, const void *scratch,
+                          cb_index row, cb_index rows, cb_index col, cb_index cols) noexcept nogil
+        void (*round_errors)(const cb_layer *l, cb_index row, cb_index rows, cb_index col,
+                             cb_index cols) noexcept nogil
+        void (*block_inputs)(const cb_layer *l, cb_index m, cb_index row, cb_index rows,
+                             cb_index tiles, void *to) noexcept nogil
+        void (*gradient)(const cb_layer *l, cb_index m, const void *inputs, cb_index row,
+                         cb_index rows, cb_index tiles, cb_index col, cb_index cols,
+                         const cb_update *update, cb_ahead *ahead) noexcept nogil
+
+    cb_index cb_bf16_stride(cb_index m) noexcept
+    const cb_bf16_kernels *cb_bf16_kernels_of(const cb_kernels *table) noexcept
 
 cdef extern from "pool.h" nogil:
     ctypedef struct cb_team:
@@ -217,9 +241,19 @@ cdef inline cb_index parts_of(cb_index n, cb_index most) noexcept nogil:
     return (n + most - 1) // most
 
 
+cdef enum:
+    INPUTS_BYTES = 400_000      # a part of the L2 cache
+
+
 cdef inline cb_index inputs_at_once(const cb_kernels *k, cb_index m) noexcept nogil:
-    # Rows of tiles whose inputs BP4 lays out together: some 400 KB, a part of the L2 cache.
-    return max(<cb_index>1, 400_000 // (k.tile_rows * m * k.itemsize))
+    # Rows of tiles whose inputs BP4 lays out together.
+    return max(<cb_index>1, INPUTS_BYTES // (k.tile_rows * m * k.itemsize))
+
+
+cdef inline cb_index inputs_room(const cb_kernels *k, const cb_layer *l, cb_index m) noexcept nogil:
+    # Bytes that they need in mini-batches of up to m: of fewer samples there are more of them.
+    cdef cb_index each = k.tile_rows * m * k.itemsize, most = INPUTS_BYTES
+    return min(parts_of(l.n_in + 1, k.tile_rows) * each, max(most, each)) + CB_PANEL * k.itemsize
 
 
 cdef inline bint is_blocked(const cb_kernels *k, const cb_layer *l, cb_index m) noexcept nogil:

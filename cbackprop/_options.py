@@ -73,6 +73,27 @@ def limit(name: str, value: Any) -> float:
     return math.inf if value is None else real(name, value, 0, open_end=True)
 
 
+def is_bf16(compute: Any, engine: _engine.Engine) -> bool:
+    """Whether products are to be in bfloat16, which this network and CPU must be able to."""
+    if compute is None:
+        return False
+    if compute != "bf16":
+        raise ValueError(
+            f"compute = {compute!r}, expected 'bf16', or None for products in the network's dtype"
+        )
+    if engine.dtype != np.float32:
+        raise ValueError(
+            f"compute = 'bf16' needs a float32 network, this one is {engine.dtype}; leave it out, "
+            "or build the network with dtype='float32'"
+        )
+    if not engine.has_bf16:
+        raise ValueError(
+            "compute = 'bf16' needs a CPU with AVX512_BF16 and the avx512 kernels, here: "
+            f"{engine.kernels_name}; leave it out to train in float32"
+        )
+    return True
+
+
 def dropout(value: Any, n_hidden: int) -> list[int] | None:
     """Of the input and each hidden layer, in 65536ths; None where nothing is dropped."""
     if type(value) is float and value == 0:

@@ -5,6 +5,8 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
+from cbackprop._bf16 cimport (Rounding, part_of_pairs, rounded_forward,
+                              rounded_gradients, rounded_propagate_error)
 from cbackprop._engine cimport barrier, load, team_size
 from cbackprop._error_propagation cimport (propagate_columns, propagate_error,
                                            propagate_error_to)
@@ -50,6 +52,14 @@ cdef void watch(Job *job, const Pass *p, cb_index batch, cb_index m, int thread,
         job.error_squares[neurons(p.layer, p.L)] += rows
 
 
+cdef inline void sum_errors(const Pass *p, const Rounding *r, cb_index m, int thread, int threads,
+                            const cb_update *update, cb_ahead *ahead) noexcept nogil:
+    if r != NULL:
+        rounded_gradients(p, r, m, thread, threads, update, ahead)
+    else:
+        gradients(p, m, thread, threads, update, ahead)
+
+
 cdef bint is_over(Job *job, int thread, cb_team *team) noexcept nogil:
     # After the last mini-batch of an epoch; all threads learn whether it was the last epoch.
     if thread == 0:
@@ -62,6 +72,7 @@ cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
     # Each thread takes some samples of every mini-batch, then some weights of the update.
     cdef Job *job = <Job *>argument
     cdef const Pass *p = &job.p
+    cdef const Rounding *r = job.rounding
     cdef int threads = team_size(team)
     cdef cb_index batch = job.batch, batches = parts_of(job.n, job.batch_size), m, first, last
     cdef Descent descent = job.descent
@@ -76,13 +87,22 @@ cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
         while batch < batches:
             m = min(job.batch_size, job.n - batch * job.batch_size)
             first, last = part(m, threads, thread), part(m, threads, thread + 1)
+            if r != NULL:
+                first = part_of_pairs(m, threads, thread)
+                last = part_of_pairs(m, threads, thread + 1)
             load(p, job.x, job.y, job.labels, job.index + batch * job.batch_size, first, last,
                  &job.non_finite)
-            forward(p, first, last)
+            if r != NULL:
+                rounded_forward(p, r, thread, first, last)
+            else:
+                forward(p, first, last)
             measure(p, first, last)
             output_error(p, first, last)
             weigh(job, p, batch * job.batch_size, first, last)
-            propagate_error(p, thread, first, last)
+            if r != NULL:
+                rounded_propagate_error(p, r, thread, first, last)
+            else:
+                propagate_error(p, thread, first, last)
             barrier(team)
             if p.failed != NULL and p.failed[0]:    # it ran with one thread
                 job.stop = INTERRUPTED
@@ -95,10 +115,10 @@ cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
                 if job.clip_norm < INFINITY:
                     sums = update
                     sums.rule = CB_SUM
-                    gradients(p, m, thread, threads, &sums, &ahead)
+                    sum_errors(p, r, m, thread, threads, &sums, &ahead)
                     clip_gradients(p, thread, team, job.clip_norm, job.panel_squares, &update)
                 else:
-                    gradients(p, m, thread, threads, &update, &ahead)
+                    sum_errors(p, r, m, thread, threads, &update, &ahead)
                 if job.max_norm < INFINITY:
                     barrier(team)
                     limit_share(p, thread, threads, job.max_norm)

@@ -68,6 +68,7 @@ class Call(NamedTuple):
     progress: Progress | None
     stopping: EarlyStopping | None
     callbacks: Sequence[Any]
+    bf16: bool = False  # products in bfloat16
 
     @property
     def n(self) -> int:
@@ -238,8 +239,8 @@ def core(
         net._engine, call.rows, call.target.core, here, shape, first, count, call.batch_size,
         state_for(net, call.rule, float(eta[0, 0])), call.rule, eta, call.chosen,
         call.weights, call.drops, call.noise, call.l1, call.l2, call.clip, call.clip_norm,
-        call.max_norm, net._key, call.shuffle, call.target.score, call.threads, call.guess,
-        variance, (history, net.history), call.validation is not None, on_batch, before,
+        call.max_norm, call.bf16, net._key, call.shuffle, call.target.score, call.threads,
+        call.guess, variance, (history, net.history), call.validation is not None, on_batch, before,
     )  # fmt: skip
     if status == "bad input":
         net.classes = classes

@@ -26,6 +26,7 @@ _LARGE_INPUT = 50.0
 _SAME = (
     "epochs", "batch_size", "optimizer", "l1", "l2", "weight_decay", "dropout", "input_noise",
     "max_norm", "clip_norm", "clip_value", "label_smoothing", "validation_split", "class_weight",
+    "compute",
 )  # fmt: skip
 _OPTIONS = {"sizes": "layers", "n_threads": "threads", "rng": "seed"}
 

@@ -30,6 +30,7 @@ def train(
     clip: float,
     clip_norm: float,
     max_norm: float,
+    bf16: bool,
     key: int,
     shuffled: bool,
     score: int,

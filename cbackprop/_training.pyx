@@ -10,6 +10,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.string cimport memset
 
+from cbackprop._bf16 cimport rounding_of
 from cbackprop._engine cimport (TRAINING, Engine, Rows, Targets, Workspace, address,
                                 float_enter, float_leave, new_arena, run, seconds)
 from cbackprop._job cimport (BAD_INPUT, COMPLETE, DIVERGED, INTERRUPTED, PAUSED, RUNNING, TURN,
@@ -154,8 +155,8 @@ cdef record(Job *job, here, State state, sums, squares, shape, cb_index steps):
 def train(Engine engine not None, Rows x not None, Targets y not None, here, shape,
           Py_ssize_t first, Py_ssize_t epochs, Py_ssize_t batch_size, State state not None, rule,
           rates, chosen, weights, drops, double noise, double l1, double l2, double clip,
-          double clip_norm, double max_norm, uint64_t key, bint shuffled, int score, int threads,
-          int guess, variance, histories, bint validated, on_batch, before):
+          double clip_norm, double max_norm, bint bf16, uint64_t key, bint shuffled, int score,
+          int threads, int guess, variance, histories, bint validated, on_batch, before):
     """Trains for `epochs` epochs, the first of which may be the rest of a broken one.
 
     here: the position (epoch, batch, steps, cost_sum, score_sums, error_squares, and the shape of
@@ -163,7 +164,8 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     optimiser's; rates: float64 (epochs or fewer, 1 or mini-batches), the
     last ones stay; chosen: int64, the rows
     to train on, or None; weights: float64 (n,) of all rows, or None; drops: of layers
-    0 .. L - 1, in 65536ths, or None; histories: each gets the whole epochs that were done, with
+    0 .. L - 1, in 65536ths, or None; bf16: products in bfloat16 where that is worth it;
+    histories: each gets the whole epochs that were done, with
     NaN for the validation still to come; variance: of each target, where the score is R^2;
     guess: the number of threads to try first, of 1 to `threads`, or 0 for just `threads`;
     on_batch: (epoch, batch) -> whether to stop, after each mini-batch, or None; before: None, or
@@ -195,6 +197,9 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     state.lend(&w.p)
     w.p.dropout.key = key
     job.p, job.dropout = w.p, &w.p.dropout
+    if bf16:
+        job.rounding = rounding_of(w, engine, m)
+    cdef bint by_samples_only = clip_norm < INFINITY or job.rounding != NULL
     job.x, job.y, job.labels = &x.rows, y.rows(), y.labels
     job.targets = cb_rows(y.labels, 4, 4, 1, CB_FLOAT32, 0, NULL, NULL)
     if job.labels == NULL:
@@ -236,9 +241,9 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
         job.on_batch = <void *>onlooker
     # Memory of their own is not worth its while for a handful of mini-batches, and not what
     # an onlooker sees.
-    if epochs * batches >= 32 and not chance and on_batch is None and clip_norm == INFINITY:
+    if epochs * batches >= 32 and not chance and on_batch is None and not by_samples_only:
         owners = most_owners(engine, m, threads)
-    job.chunk = 0 if engine.in_python or clip_norm < INFINITY else turn_size(engine, m)
+    job.chunk = 0 if engine.in_python or by_samples_only else turn_size(engine, m)
     if job.chunk:
         owners, takers = 0, min(threads, MOST_THREADS)
     if owners < least:      # so many threads were asked for that none can own a column

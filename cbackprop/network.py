@@ -316,6 +316,7 @@ class Network:
         callbacks: Sequence[Any] = (),
         progress: bool | None = None,
         n_threads: int | None = None,
+        compute: str | None = None,
     ) -> History:
         """Train by mini-batch gradient descent; call again to go on.
 
@@ -401,6 +402,12 @@ class Network:
         n_threads : int, optional
             Default: of what the process may use, as many as turn out fastest, by timing
             while training runs. The result does not depend on it.
+        compute : "bf16", optional
+            Multiply numbers rounded to bfloat16, in layers and mini-batches where that is worth
+            it: both widths and the mini-batch 32 or more. Weights, sums, the optimiser and
+            everything else stay float32. Some 1.8 times as fast for wide layers, with 8 bits
+            where float32 has 24. For float32 networks on CPUs with AVX512_BF16; refused
+            elsewhere. Default: products in the network's dtype.
 
         Returns
         -------
@@ -450,7 +457,7 @@ class Network:
                 {
                     "learning_rate": learning_rate, "l1": l1, "weight_decay": weight_decay,
                     "dropout": dropout, "input_noise": input_noise, "max_norm": max_norm,
-                    "clip_norm": clip_norm, "clip_value": clip_value,
+                    "clip_norm": clip_norm, "clip_value": clip_value, "compute": compute,
                 },
                 callbacks,
             )  # fmt: skip
@@ -464,6 +471,7 @@ class Network:
         most, longest = _options.limit("clip_norm", clip_norm), _options.limit("max_norm", max_norm)
         if clip_value is not None and clip_norm is not None:
             raise ValueError("clip_value and clip_norm: give one of them")
+        bf16 = _options.is_bf16(compute, self._engine)
         _options.callbacks(callbacks)
         blocks = y is None and not hasattr(X, "__array__") and hasattr(X, "__iter__")
         if y is None and not blocks:
@@ -478,7 +486,7 @@ class Network:
             )
         options: tuple[Any, ...] = (
             drops, noise, epochs, rule, rate, l1, l2, clip, most, longest, bool(shuffle), (X, y),
-            monitors, Progress(epochs) if progress else None, stopping, callbacks,
+            monitors, Progress(epochs) if progress else None, stopping, callbacks, bf16,
         )  # fmt: skip
         if blocks and lbfgs:
             raise ValueError("optimizer 'lbfgs' needs all rows at once, not blocks")

@@ -45,6 +45,13 @@ static int has_avx512(void)
            leaf_seven_has(bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL);
 }
 
+static int has_avx512bf16(void)
+{
+    unsigned a, b, c, d;
+    return has_avx512() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 5);
+}
+
+extern const cb_bf16_kernels cb_kernels_avx512bf16_f32;
 DECLARE(avx512)
 DECLARE(avx2)
 #elif defined(__aarch64__) || defined(_M_ARM64)
@@ -102,4 +109,14 @@ const cb_kernels *cb_kernels_named(const char *name, int bits)
 {
     const struct row *r = find(name);
     return !r ? NULL : bits == 32 ? r->single : r->precise;
+}
+
+const cb_bf16_kernels *cb_bf16_kernels_of(const cb_kernels *t)
+{
+#if defined(__x86_64__) || defined(_M_X64)
+    if (t == &cb_kernels_avx512_f32 && has_avx512bf16())
+        return &cb_kernels_avx512bf16_f32;
+#endif
+    (void)t;
+    return NULL;
 }

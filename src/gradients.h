@@ -1,4 +1,6 @@
 /* BP3 and BP4: the sums of tiles.h and what becomes of them, updates.h. */
+#include "ahead.h"
+
 static void block_inputs(const cb_layer *l, cb_index m, cb_index row, cb_index rows, cb_index tiles,
                          void *to)
 {
@@ -13,31 +15,6 @@ static void block_inputs(const cb_layer *l, cb_index m, cb_index row, cb_index r
         for (cb_index r = 0; r < n; r++)
             out[(m - 1) * TILE_ROWS + r] = from[(m - 1) * l->ld_in + r];
         row += n;
-    }
-}
-
-/* Asks for a few cache lines of rows that will soon be gathered; goes on from there. */
-static void look_ahead(cb_ahead *ahead)
-{
-    for (cb_index lines = ahead->lines; lines > 0 && ahead->left > 0;) {
-        const cb_rows *x = ahead->rows;
-        const cb_index item = x->type == CB_UINT8 ? 1 : x->type == CB_FLOAT32 ? 4 : 8;
-        const char *p = (const char *)x->data + *ahead->index * x->row_stride;
-        const char *end = p + (x->column_stride == item ? x->width * item : 0);
-        const char *from = p - ((uintptr_t)p & 63) + ahead->at;
-        for (; lines > 0 && from < end; lines--, from += 64, ahead->at += 64)
-            __builtin_prefetch(from, 0, 2);
-        if (from < end)
-            return;
-        lines -= x->column_stride != item;
-        ahead->at = 0;
-        ahead->index++;
-        if (--ahead->left == 0 && ahead->then) {
-            ahead->rows = ahead->then;
-            ahead->then = NULL;
-            ahead->index = ahead->again;
-            ahead->left = ahead->count;
-        }
     }
 }
 

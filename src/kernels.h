@@ -119,6 +119,11 @@ typedef struct cb_layer {
     cb_index first_draw; /* of a sample's, this layer's first */
     void *mask;         /* [m][ld_out]: 0, or 1 / (1 - probability) */
     void *dropped;      /* mask a: a_in of the next layer; a itself in layer 0 */
+    /* In bfloat16, where the products of this layer take it (cb_bf16_kernels); or NULL: */
+    void *a_bf16;       /* a_in rounded, [m][ld_in] */
+    void *delta_bf16;   /* delta rounded, [m][ld_out]; NULL where BP2 does not go on from it */
+    void *delta_pairs;  /* and by pairs of samples: [ceil(n_out/cols)][ceil(m/2)][cols][2], */
+                        /* cols = tile_cols */
 } cb_layer;
 
 /* Whether sigma' is written in terms of z: these layers keep it in training. */
@@ -290,11 +295,54 @@ typedef struct cb_kernels {
     void (*function)(int which, const void *x, void *y, cb_index n);
 } cb_kernels;
 
+/* The three products with operands rounded to bfloat16 and sums in float32, two steps of k in one
+ * instruction: for layers of a float32 table that have a_bf16. Tiles are of the same size, and so
+ * are the preconditions; what goes along with the products in `cb_kernels` does so here. */
+typedef struct cb_bf16_kernels {
+    /* a_bf16 of samples row .. row + rows. */
+    void (*round_inputs)(const cb_layer *l, cb_index row, cb_index rows);
+
+    /* scratch = w^l for neurons col .. col + cols, rounded: [ceil(n_in/2)][tile_cols][2]. */
+    void (*round_weights)(const cb_layer *l, cb_index col, cb_index cols, void *scratch);
+
+    /* scratch: what round_weights() made of this layer at col. */
+    void (*weighted_input)(const cb_layer *l, const void *scratch, cb_index row, cb_index rows,
+                           cb_index col, cb_index cols);
+
+    /* scratch = w transposed, for the inputs col .. col + cols, rounded:
+     * [ceil(n_out/2)][tile_cols][2]. */
+    void (*transpose)(const cb_layer *l, cb_index col, cb_index cols, void *scratch);
+
+    /* delta^l, of any layer, from delta_bf16 of the next. */
+    void (*propagate)(const cb_layer *l, const cb_layer *next, const void *scratch, cb_index row,
+                      cb_index rows, cb_index col, cb_index cols);
+
+    /* delta_bf16 and delta_pairs from delta, for samples row .. row + rows: row even, and rows
+     * unless they are the mini-batch's last. */
+    void (*round_errors)(const cb_layer *l, cb_index row, cb_index rows, cb_index col,
+                         cb_index cols);
+
+    /* The inputs row .. row + rows in that many even parts, as BP4 takes them:
+     * [tiles][tile_rows][cb_bf16_stride(m)]. */
+    void (*block_inputs)(const cb_layer *l, cb_index m, cb_index row, cb_index rows, cb_index tiles,
+                         void *to);
+
+    /* The sums and the rule; they begin at 0 and are not divided: neither goes_on nor CB_STORE. */
+    void (*gradient)(const cb_layer *l, cb_index m, const void *inputs, cb_index row, cb_index rows,
+                     cb_index tiles, cb_index col, cb_index cols, const cb_update *update,
+                     cb_ahead *ahead);
+} cb_bf16_kernels;
+
+/* Pairs of samples in a row of BP4's inputs: whole vectors. */
+static inline cb_index cb_bf16_stride(cb_index m) { return (m + 31) / 32 * 16; }
+
 /* dispatch.c: the table in use; bits = 32 or 64. */
 const cb_kernels *cb_kernels_in_use(int bits);
 /* The table by name, or NULL where this build or this CPU has none. */
 const cb_kernels *cb_kernels_named(const char *name, int bits);
 /* Caps the choice; 0: done, -1: no such name, -2: not on this CPU or in this build. */
 int cb_kernels_choose(const char *name);
+/* What goes with that table on this CPU, or NULL. */
+const cb_bf16_kernels *cb_bf16_kernels_of(const cb_kernels *table);
 
 #endif

@@ -106,3 +106,13 @@ def test_ways_to_share_the_work_chosen_while_training_change_no_bit(threads):
     for a, b in zip(nets[0].weights, nets[1].weights, strict=True):
         assert a.tobytes() == b.tobytes()
     assert nets[0].history.cost == nets[1].history.cost
+
+
+def test_a_short_mini_batch_has_room_for_its_inputs():
+    # Of fewer samples BP4 lays more tiles' inputs out together, in a thread's scratch.
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((768 + 641, 512)).astype(np.float32), rng.integers(0, 10, 768 + 641)
+    nets = [Network([512, 128, 10], activation="relu", output="softmax", rng=0) for _ in range(2)]
+    for net, threads in zip(nets, (2, 3), strict=True):
+        net.train(X, y, batch_size=768, learning_rate=0.1, n_threads=threads)
+    assert nets[0].weights[0].tobytes() == nets[1].weights[0].tobytes()

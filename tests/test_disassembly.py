@@ -8,7 +8,7 @@ import pytest
 
 from cbackprop import _engine
 
-TILE = re.compile(r"<((?:rows|columns)_\d+x\d+)>:$")
+TILE = re.compile(r"<((?:rows|columns|pairs)_\d+x\d+)>:$")
 # A loop ends in a condition; what merely lies elsewhere comes back by a plain jmp.
 JUMP = re.compile(r"\tj(?!mp)\w+\s+([0-9a-f]+) <")
 
@@ -46,7 +46,7 @@ def test_no_tile_touches_the_stack_in_its_loop_over_k() -> None:
     offenders, loops = set(), 0
     for name, code in found:
         for body in inner_loops(code):
-            if sum("fmadd" in line for line in body) == 0:
+            if not any("fmadd" in line or "dpbf16" in line for line in body):
                 continue
             loops += 1
             if any(re.search(r"\(%r[sb]p", line) for line in body):
