@@ -414,3 +414,13 @@ def parameter_vector(name: str, values: Any, sizes: tuple[int, ...]) -> Array:
     if not np.isfinite(array).all():
         raise ValueError(f"{name} holds NaN or infinity")
     return array
+
+
+def twice_differentiable(functions: Sequence[Any]) -> None:
+    """Activations and costs whose second derivatives are known, or found by a complex step."""
+    for function in functions:
+        if function.curvature is None and not function.complex_step:
+            raise ValueError(
+                f"{function.name!r} refuses complex numbers, from which the Hessian of a function "
+                "of your own is made; register one of NumPy functions that take them"
+            )

@@ -774,9 +774,9 @@ class Network:
     def hessian_vector_product(self, X: Any, y: Any, v: Any) -> Array:
         """H v, H the second derivatives of the mean cost by all parameters.
 
-        Exact to rounding, in float64: the imaginary part of BP1 to BP4 at w + i h v, h = 1e-100,
-        is the R-operator of B. A. Pearlmutter, *Fast Exact Multiplication by the Hessian*, 1994.
-        It goes through `cbackprop.reference`: clear, not fast.
+        Exact to rounding, in float64: the R-operator of B. A. Pearlmutter, *Fast Exact
+        Multiplication by the Hessian*, 1994, carries derivatives along v through forward and BP1 to
+        BP4. It takes the time of two to five calls of `gradients` in float64, and at least 0.2 ms.
 
         Parameters
         ----------
@@ -792,32 +792,21 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            X, y or v does not fit.
-        """
-        from cbackprop import reference
+            X, y or v does not fit or is not finite; or a function of your own refuses complex
+            numbers, from which its second derivative is found.
 
-        functions: list[Any] = [*self.activations, self.cost]
-        for function in functions:
-            if not function.complex_step:
-                raise ValueError(
-                    f"{function.name!r} refuses complex numbers, which this product is made of"
-                )
-        array, _ = self._rows(X)
-        target = self._targets(y, len(array))
-        rows = check.dense_targets(target, self.sizes[-1])
+        Examples
+        --------
+        >>> net = Network([1, 1], output="identity", rng=0)  # C = (w x + b - y)^2 / 2
+        >>> net.hessian_vector_product([[3.0]], [[1.0]], [1.0, 0.0]).tolist()  # x^2, x
+        [9.0, 3.0]
+        """
+        from cbackprop import _hessian
+
         vector = check.parameter_vector("v", v, self.sizes)
-        x = array.astype(np.float64) * self.input_scale + self.input_shift
-        step, at, moved = 1e-100, 0, []
-        for w, b in self._unpacked():
-            for p in (w, b):
-                part = vector[at : at + p.size].reshape(p.shape)
-                moved.append(p.astype(np.float64) + 1j * step * part)
-                at += p.size
-        found = reference.backprop(
-            moved[::2], moved[1::2], self.activations, self.cost, x.astype(np.complex128), rows
-        )
-        pairs = zip(found.nabla_w, found.nabla_b, strict=True)
-        return np.concatenate([p.imag.ravel() / step for pair in pairs for p in pair])
+        check.twice_differentiable([*self.activations, self.cost])
+        net = self if self.dtype == np.float64 else self._in_float64()
+        return _hessian.product(net, X, y, vector)
 
     def apply_gradients(
         self,
