@@ -102,6 +102,8 @@ def _epochs(
 ) -> None:
     history = between.history
     here, hold = net._position, net._alone
+    if callable(call.rate):
+        _run.rates(call, net, min(call.epochs, _run.LOOK_AHEAD), 0)  # refused early, as there
     for _ in range(call.epochs):
         began, targets, before = time.perf_counter(), Targets(), (0, 0, 0)
         rate, status = None, ""

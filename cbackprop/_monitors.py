@@ -56,7 +56,9 @@ def checked(values: Any, validated: bool) -> list[Monitor]:
                 "validation_data= or validation_split="
             )
         if monitor.name in [other.name for other in monitors]:
-            raise ValueError(f"monitor: two of them are called {monitor.name!r}")
+            raise ValueError(
+                f"monitor: two of them are called {monitor.name!r}; give functions names (def)"
+            )
         monitors.append(monitor)
     return monitors
 

@@ -77,6 +77,8 @@ def dropout(value: Any, n_hidden: int) -> list[int] | None:
     """Of the input and each hidden layer, in 65536ths; None where nothing is dropped."""
     if type(value) is float and value == 0:
         return None
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
     if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
         if len(value) != n_hidden + 1:
             raise ValueError(

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+LOOK_AHEAD = 10_000  # epochs whose rates are asked for before the first is trained
+
 
 class Position:
     """Where training stands: everything besides parameters that the next step depends on."""
@@ -189,6 +191,9 @@ def run(net: Network, call: Call) -> History:
     between = Between(net, call, history) if call.one_by_one else None
     on_batch = None if between is None else between.on_batch
     epochs, broken, first = call.epochs, 0, True
+    if between is not None and callable(call.rate):
+        # A bad one is refused before anything changes; epochs without end are for callbacks.
+        rates(call, net, min(epochs, LOOK_AHEAD), 0)
     while len(history.cost) < epochs:
         with net._alone if first else net._again:
             refuse_inside(net)

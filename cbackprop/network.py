@@ -477,7 +477,8 @@ class Network:
                 "weights' sign; expected learning_rate * weight_decay < 1"
             )
         options: tuple[Any, ...] = (
-            drops, noise, epochs, rule, rate, l1, l2, clip, most, longest, bool(shuffle), (X, y),
+            drops, noise, epochs, rule, rate, l1, l2, clip, most, longest,
+            check.flag("shuffle", shuffle), (X, y),
             monitors, Progress(epochs) if progress else None, stopping, callbacks,
         )  # fmt: skip
         if blocks and lbfgs:

@@ -330,6 +330,12 @@ def test_monitors_that_are_refused(monitor, error, message):
         network().train(X, LABELS, monitor=monitor)
 
 
+def test_two_functions_of_one_name():
+    pair = [lambda y, a: 0.0, lambda y, a: 1.0]
+    with pytest.raises(ValueError, match=r"two of them are called '<lambda>'; give functions nam"):
+        network().train(X, LABELS, validation_split=0.2, monitor=pair)
+
+
 def test_a_metric_must_be_a_number():
     with pytest.raises(TypeError, match=r"nothing returned 'nothing', expected a number"):
         network().train(X, LABELS, validation_split=0.2, monitor=[nothing])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cbackprop import DivergenceError, Network, load, reference
-from cbackprop.optimizers import OPTIMIZERS, SGD, Adam, Momentum, NAdam, get
+from cbackprop.optimizers import LBFGS, OPTIMIZERS, SGD, Adam, Momentum, NAdam, get
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(40, 5))
@@ -244,6 +244,8 @@ def test_refused_data_leaves_the_memory():
         (lambda: Adam(eps=0.0), r"eps = 0\.0, expected a finite number >= 1e-30"),
         (lambda: NAdam(learning_rate=0), "learning_rate = 0, expected a finite number > 0"),
         (lambda: get("adem"), r"optimizer = 'adem', expected one of: sgd, .*adam"),
+        (lambda: get("lbfgs"), r"optimizer = 'lbfgs' looks at all of the data .* only train has"),
+        (lambda: get(LBFGS()), r"optimizer = LBFGS\(.*only train has it"),
     ],
 )
 def test_constants_out_of_range(make, message):

@@ -108,6 +108,80 @@ def test_rates_out_of_range(rate, message):
     assert bits(net) == before
 
 
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: schedules.StepDecay(0.5, 0), ValueError, "every of StepDecay = 0, expected an"),
+        (lambda: schedules.StepDecay(-0.5, 2), ValueError, r"rate of StepDecay = -0\.5, expected"),
+        (lambda: schedules.StepDecay(0.5, 2, 0.0), ValueError, r"factor of StepDecay = 0\.0"),
+        (lambda: schedules.Exponential("a", 0.9), TypeError, "rate of Exponential = 'a', expected"),
+        (lambda: schedules.Exponential(0.5, -1), ValueError, "factor of Exponential = -1"),
+        (lambda: schedules.Cosine(0.5, 0), ValueError, "epochs of Cosine = 0, expected an integer"),
+        (lambda: schedules.Cosine(0.5, 9, -1.0), ValueError, r"least of Cosine = -1\.0, expected"),
+        (lambda: schedules.OneCycle(0.5, 9, 2.0), ValueError, r"rising of OneCycle = 2\.0"),
+        (lambda: schedules.OneCycle(0.5, 9, start_divisor=0), ValueError, "start_divisor of One"),
+        (lambda: schedules.OneCycle(0, 9), ValueError, "most of OneCycle = 0, expected"),
+        (lambda: schedules.WarmUp(0.5, 0), ValueError, "epochs of WarmUp = 0, expected"),
+        (lambda: schedules.WarmUp("a", 3), TypeError, "rate of WarmUp = 'a', expected"),
+        (lambda: schedules.WarmUp(-1, 3), ValueError, "rate of WarmUp = -1, expected"),
+        (
+            lambda: schedules.WarmUp(schedules.ReduceOnPlateau(0.5), 3),
+            TypeError,
+            r"rate of WarmUp = ReduceOnPlateau.*, expected a number or a callable of the epoch",
+        ),
+        (lambda: schedules.WarmUp(per_step(abs), 3), TypeError, "rate of WarmUp = per_step"),
+        (
+            lambda: schedules.WarmUp(schedules.Cosine, 3),
+            TypeError,
+            r"is a class; .*Cosine\(\.\.\.\)",
+        ),
+        (lambda: schedules.ReduceOnPlateau(0), ValueError, "rate of ReduceOnPlateau = 0"),
+        (lambda: schedules.ReduceOnPlateau(1, 1.0), ValueError, r"factor of .* = 1\.0, expected a"),
+        (lambda: schedules.ReduceOnPlateau(1, patience=-1), ValueError, "patience of Reduce"),
+        (lambda: schedules.HalveOnStall(-1.0), ValueError, r"rate of HalveOnStall = -1\.0"),
+        (lambda: schedules.HalveOnStall(1.0, 0), ValueError, "patience of HalveOnStall = 0"),
+        (lambda: schedules.HalveOnStall(1.0, divisor=1), ValueError, "divisor of HalveOnStall = 1"),
+        (lambda: per_step(3), TypeError, "function of per_step = 3, expected a callable"),
+        (lambda: EarlyStopping(restore_best="no"), TypeError, "restore_best = 'no', expected True"),
+    ],
+)
+def test_schedules_out_of_range(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+class After3:
+    after = 3
+
+
+@pytest.mark.parametrize(
+    ("rate", "error", "message"),
+    [
+        (schedules.Cosine, TypeError, r"learning_rate = <class .*Cosine'> is a class; make an obj"),
+        (schedules.HalveOnStall, TypeError, r"HalveOnStall'> is a class; make an object: Halve"),
+        (After3(), TypeError, "learning_rate = 3, expected a callable"),
+        (lambda e: 0.1 - 0.05 * e, ValueError, "learning_rate of epoch 2 = 0.0, expected a finite"),
+        (lambda e: "x", TypeError, "learning_rate of epoch 0 = 'x', expected"),
+    ],
+)
+def test_a_bad_schedule_changes_nothing_even_epoch_by_epoch(rate, error, message):
+    net = network()
+    before = bits(net)
+    for data in ((X, LABELS), ([(X, LABELS)],)):
+        with pytest.raises(error, match=message):
+            net.train(*data, epochs=5, learning_rate=rate, validation_data=(X, LABELS))
+        assert bits(net) == before
+        assert net.steps == 0
+
+
+def test_epochs_without_end_may_have_a_schedule():
+    stop = Recorder(stop_after=2)
+    history = network().train(
+        X, LABELS, epochs=10**12, learning_rate=lambda e: 0.1, callbacks=[stop]
+    )
+    assert len(history) == 2
+
+
 # ---- validation and early stopping ------------------------------------------------------
 
 
@@ -395,6 +469,7 @@ def test_no_dropout_is_no_dropout():
         ({"validation_split": 1.0}, ValueError, "validation_split = 1.0, expected a number below"),
         ({"validation_split": 0.001}, ValueError, "leaves 0 to validate on"),
         ({"validation_split": 0.1, "validation_data": (X, LABELS)}, ValueError, "give one of"),
+        ({"dropout": np.array(1.0)}, ValueError, "dropout = 1.0, expected probabilities below 1"),
         ({"early_stopping": True}, ValueError, "give validation_data= or validation_split="),
         ({"early_stopping": 3, "validation_split": 0.1}, TypeError, "early_stopping = 3, expected"),
         ({"callbacks": print}, TypeError, "callbacks = <built-in function print>, expected a list"),
