@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cbackprop import _run, _training
+from cbackprop import _options, _run, _training
 from cbackprop._monitors import Monitor, warn_of_layers
 from cbackprop.history import History
 
@@ -109,6 +109,12 @@ def _epochs(
         rate, status = None, ""
         for block in blocks:
             part = read(*unpacked(block, before[0]))
+            if between.kind is None:
+                between.kind = part.target.score
+            elif part.target.score != between.kind:
+                name = f"y of block {before[0]}"
+                target = _options.as_trained(name, part.target, between.kind, net.sizes[-1])
+                part = part._replace(target=target)
             history.score_name, variance = _run.score_terms(part.target, None, part.weights)
             with hold:
                 _run.refuse_inside(net)

@@ -68,6 +68,7 @@ def look(
     monitors: Sequence[Monitor],
     training: tuple[Any, Any],
     validation: tuple[Any, Any] | None,
+    kind: int | None,
     histories: Sequence[History],
 ) -> None:
     """One entry more in each curve, from the weights as they are."""
@@ -77,7 +78,8 @@ def look(
             part, what = name.split("_")
             X, y = training if part == "training" else validation or ((), ())
             if part not in found:
-                found[part] = net.evaluate(X, y)
+                with net._beside:
+                    found[part] = net._evaluate(X, y, None, kind)
             scores = {"cost": found[part]["cost"]}
             scores["accuracy"] = found[part].get("accuracy", found[part].get("r2", 0.0))
             value = scores[what]

@@ -131,6 +131,7 @@ class Between:
         self.net, self.call, self.history = net, call, history
         self.best: list[Array] = []
         self.stopped = False  # by a callback after a mini-batch
+        self.kind = None if call.target is None else call.target.score  # blocks: not yet known
         looking = [c for c in call.callbacks if hasattr(c, "on_batch_end")]
         self.on_batch = (lambda *at: self._after_batch(looking, *at)) if looking else None
 
@@ -143,7 +144,7 @@ class Between:
         """The last entry of the validation curves; the network is already held."""
         if self.call.validation is None:
             return
-        result = self.net._evaluate(*self.call.validation, None)
+        result = self.net._evaluate(*self.call.validation, None, self.kind)
         for curves in (self.history, self.net.history):
             curves.validation_cost[-1] = result["cost"]
             curves.validation_score[-1] = result[self.history.score_name]
@@ -153,7 +154,7 @@ class Between:
         net, call, history = self.net, self.call, self.history
         if call.monitors:
             histories = (history, net.history)
-            look(net, call.monitors, call.training, call.validation, histories)
+            look(net, call.monitors, call.training, call.validation, self.kind, histories)
         if call.progress is not None:
             call.progress(history)
         stop = self.stopped

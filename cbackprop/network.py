@@ -486,7 +486,7 @@ class Network:
         if blocks:
             given = {"l1": l1, "l2": l2, "validation_split": validation_split}
             _blocks.refuse({**given, "sample_weight": sample_weight}, class_weight, monitors)
-            self._check_validation(validation_data, self.classes)
+            self._check_validation(validation_data, self.classes, None)
 
             def filled(X: Any, y: Any, sample: Any) -> _run.Call:
                 data = self._data(X, y, sample, class_weight, label_smoothing, 0.0, batch_size,
@@ -503,7 +503,7 @@ class Network:
         if validation_data is not None:
             if validation_split:
                 raise ValueError("validation_data and validation_split: give one of them")
-            self._check_validation(validation_data, call.target.classes)
+            self._check_validation(validation_data, call.target.classes, call.target.score)
             call = call._replace(validation=validation_data)
         if lbfgs:
             return _lbfgs.run(self, call, lbfgs)
@@ -546,14 +546,22 @@ class Network:
             threads, guess = self._threads(n_threads, batch_size, 6), 0
         return array, rows, target, chosen, weights, batch_size, threads, guess, validation
 
-    def _check_validation(self, pair: Any, classes: Array | None) -> None:
+    def _check_validation(self, pair: Any, classes: Array | None, kind: int | None) -> None:
         if pair is None:
             return
         if not (isinstance(pair, Sequence) and len(pair) == 2):
             raise TypeError("validation_data: expected a pair (X, y)")
         checked = check.features("X of validation_data", pair[0], self.sizes[0], self.dtype)
         check.refuse_nonfinite("X of validation_data", checked, self.dtype)
-        self._targets(pair[1], len(checked), classes, "y of validation_data")
+        self._scored("y of validation_data", pair[1], len(checked), classes, kind)
+
+    def _scored(
+        self, name: str, y: Any, m: int, classes: Array | None, kind: int | None
+    ) -> check.Target:
+        """Targets with the kind of score that training has, where one is given."""
+        n = self.sizes[-1]
+        target = self._targets(_options.as_numbers(name, y, kind, n), m, classes, name)
+        return _options.as_trained(name, target, kind, n)
 
     def _refuse_scaled(self, X: Array) -> None:
         raise ValueError(
@@ -634,9 +642,12 @@ class Network:
         with self._beside:
             return self._evaluate(X, y, n_threads)
 
-    def _evaluate(self, X: Any, y: Any, n_threads: int | None) -> dict[str, float]:
+    def _evaluate(
+        self, X: Any, y: Any, n_threads: int | None, kind: int | None = None
+    ) -> dict[str, float]:
+        """As `evaluate`; ``kind`` of score where it is not the targets' own."""
         array, rows = self._rows(X)
-        target = self._targets(y, len(array))
+        target = self._scored("y", y, len(array), None, kind)
         threads = self._threads(n_threads, len(array), 2)
         targets = target.core
         cost, sums, bad = self._engine.survey(rows, targets, target.score, None, threads)

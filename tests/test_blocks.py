@@ -145,6 +145,25 @@ def test_a_broken_epoch_of_blocks_begins_again():
     assert bits(net) == bits(twin)
 
 
+SEVERAL = (RNG.random((60, 3)) > 0.5).astype(float)
+ONE_HOT = np.eye(3)[LABELS]
+
+
+def test_blocks_that_happen_to_be_one_hot_are_scored_as_the_first():
+    for options, targets in (
+        ({"output": "identity"}, Y),
+        ({"output": "sigmoid", "cost": "cross_entropy"}, SEVERAL),
+    ):
+        whole, parts = network(**options), network(**options)
+        both = np.concatenate([targets, ONE_HOT])
+        h = whole.train(np.concatenate([X, X]), both, batch_size=6, shuffle=False)
+        g = parts.train([(X, targets), (X, ONE_HOT)], batch_size=6, shuffle=False)
+        assert bits(whole) == bits(parts)
+        assert (g.score_name, g.score[0]) == (h.score_name, pytest.approx(h.score[0], rel=1e-12))
+    with pytest.raises(ValueError, match=r"y of block 1 holds real numbers, but the network is tr"):
+        network(output="identity").train([(X, ONE_HOT), (X, Y)])
+
+
 # ---- callbacks after a mini-batch --------------------------------------------------------
 
 

@@ -231,6 +231,55 @@ def test_smoothed_labels_are_split_as_the_labels_are():
     assert bits(alone) == bits(split)
 
 
+SEVERAL = (RNG.random((60, 3)) > 0.5).astype(float)
+ONE_HOT = np.eye(3)[LABELS]
+
+
+@pytest.mark.parametrize(
+    ("cost", "targets", "held_out", "name"),
+    [
+        ("quadratic", Y, ONE_HOT, "r2"),
+        ("quadratic", SEVERAL, ONE_HOT, "r2"),
+        ("quadratic", Y, LABELS, "r2"),
+        ("cross_entropy", SEVERAL, ONE_HOT, "accuracy"),
+        ("cross_entropy", Y, SEVERAL, "r2"),
+    ],
+)
+def test_validation_is_scored_as_training_is(cost, targets, held_out, name):
+    # Rows that happen to be one-hot, where training saw real numbers or several labels at once.
+    net = network(output="sigmoid", cost=cost)
+    history = net.train(X, targets, validation_data=(X, held_out), monitor=["evaluation_accuracy"])
+    a = net.predict(X)
+    y = ONE_HOT if held_out is LABELS else held_out
+    if name == "r2":
+        truth = (1 - ((a - y) ** 2).sum(0) / ((y - y.mean(0)) ** 2).sum(0)).mean()
+    else:
+        truth = ((a >= 0.5) == (y == 1)).all(axis=1).mean()
+    assert history.score_name == name
+    assert history.validation_score == [pytest.approx(truth, rel=1e-12)]
+    assert history.monitored["evaluation_accuracy"] == history.validation_score
+
+
+def test_whole_numbers_may_validate_real_ones():
+    net = Network([4, 5, 1], output="sigmoid", cost="quadratic", dtype="float64", rng=0)
+    history = net.train(X, Y[:, 0], validation_data=(X, LABELS))
+    a = net.predict(X)[:, 0]
+    truth = 1 - ((a - LABELS) ** 2).sum() / ((LABELS - LABELS.mean()) ** 2).sum()
+    assert history.validation_score == [pytest.approx(truth, rel=1e-12)]
+    with pytest.raises((TypeError, ValueError), match=r"y of validation_data"):
+        net.train(X, Y[:, 0], validation_data=(X, np.array(["a", "b"])[LABELS % 2]))
+
+
+@pytest.mark.parametrize("targets", [LABELS, ONE_HOT])
+def test_real_numbers_cannot_validate_labels(targets):
+    net = network(cost="quadratic")
+    before = bits(net)
+    with pytest.raises(ValueError, match="y of validation_data holds real numbers, but the netw"):
+        net.train(X, targets, validation_data=(X, Y))
+    assert bits(net) == before
+    assert net.steps == 0
+
+
 def test_early_stopping_puts_the_best_weights_back():
     net = network()
     stopping = EarlyStopping(patience=3)
