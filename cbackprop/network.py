@@ -423,7 +423,8 @@ class Network:
         -----
         LearningWarning
             In the last epoch no error reached a layer, or ||delta|| there was less than 1e-5 or
-            more than 1e5 of the output layer's.
+            more than 1e5 of the output layer's; or no error came through the outputs in the last
+            two, and their cost stood still.
 
         Examples
         --------
