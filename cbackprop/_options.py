@@ -2,7 +2,7 @@
 Messages are of the kind that `_validation` gives."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,29 @@ from cbackprop._validation import ARGMAX, SQUARED_ERROR, Target, as_array, dense
 from cbackprop.callbacks import EarlyStopping
 
 Array = NDArray[Any]
+
+
+def specs(values: Any, common: dict[str, Any]) -> list[dict[str, Any]]:
+    """The arguments of each network that `train_many` trains."""
+    if isinstance(values, Mapping | str) or not isinstance(values, Iterable):
+        raise TypeError(f"specs = {values!r}, expected a list of dicts")
+    jobs = []
+    for i, spec in enumerate(values):
+        if not isinstance(spec, Mapping):
+            raise TypeError(f"specs[{i}] = {spec!r}, expected a dict of arguments")
+        job = {**common, **spec}
+        if "sizes" not in job:
+            raise ValueError(f"specs[{i}] has no 'sizes'")
+        jobs.append(job)
+    return jobs
+
+
+def executor(value: Any) -> None:
+    """None, or what hands out futures."""
+    if value is not None and not callable(getattr(value, "submit", None)):
+        raise TypeError(
+            f"executor = {value!r}, expected a concurrent.futures.Executor; None: threads"
+        )
 
 
 def split(fraction: float, target: Target, key: int) -> tuple[Array, Array]:
