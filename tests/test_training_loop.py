@@ -53,6 +53,25 @@ def test_a_schedule_in_parts_is_the_whole(name, optimizer, tmp_path):
     assert len(set(history.learning_rate)) > 1
 
 
+@pytest.mark.parametrize("dropout", [0.0, [0.2, 0.3]], ids=["whole", "dropout"])
+@pytest.mark.parametrize("name", ["a number", *SCHEDULES])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_twice_n_is_2n_whatever_optimiser_schedule_and_dropout(optimizer, name, dropout):
+    options = {
+        "learning_rate": SCHEDULES.get(name, 0.05), "batch_size": 7, "optimizer": optimizer,
+        "dropout": dropout,
+    }  # fmt: skip
+    whole, parts = network(), network()
+    whole.train(X, LABELS, epochs=6, **options)
+    for _ in range(2):
+        parts.train(X, LABELS, epochs=3, **options)
+    assert bits(parts) == bits(whole)
+    found, expected = (net.history.to_dict() for net in (parts, whole))
+    for history in (found, expected):
+        del history["seconds"]
+    assert found == expected
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_a_schedule_is_one_rate_after_the_other(threads):
     rates = [0.5, 0.1, 0.3]
