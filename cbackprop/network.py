@@ -243,6 +243,13 @@ class Network:
         ------
         ValueError
             A shape does not fit or a value is not finite; nothing has changed.
+
+        Examples
+        --------
+        >>> net = Network([2, 1], rng=0)
+        >>> net.set_weights(0, w=[[1.0, -1.0]], b=[0.5])
+        >>> net.weights[0].tolist(), net.biases[0].tolist()
+        ([[1.0, -1.0]], [0.5])
         """
         layer = check.integer("layer", layer, 0, len(self.sizes) - 2)
         shapes: list[tuple[int, ...]] = [(b, a) for a, b in itertools.pairwise(self.sizes)]
@@ -586,6 +593,11 @@ class Network:
         ------
         ValueError, TypeError
             X does not fit, or holds NaN or infinity.
+
+        Examples
+        --------
+        >>> Network([2, 3, 1], rng=0).predict([[0.0, 1.0], [1.0, 1.0]]).shape
+        (2, 1)
         """
         if out is None and n_threads is None and (a := self._quick(X)) is not None:
             return a
@@ -621,6 +633,13 @@ class Network:
         hinge costs, 0) where there is one.
 
         Labels are those of the first training or of ``classes``; before either, indices.
+
+        Examples
+        --------
+        >>> net = Network([1, 2], output="softmax", rng=0)
+        >>> history = net.train([[-1.0], [1.0]], ["low", "high"], epochs=100, learning_rate=1.0)
+        >>> net.classify([[-2.0], [3.0]]).tolist()
+        ['low', 'high']
         """
         a = self.predict(X, n_threads=n_threads)
         index = (
@@ -639,6 +658,13 @@ class Network:
             ``{"cost", "accuracy"}`` for labels, one-hot and, with cross_entropy, 0/1
             targets (a row is right when every output is on its side of 1/2); else
             ``{"cost", "r2"}``, R^2 a mean over outputs as scikit-learn's.
+
+        Examples
+        --------
+        >>> net = Network([1, 1], output="identity", rng=0)
+        >>> net.set_weights(0, w=[[2.0]], b=[0.0])
+        >>> net.evaluate([[1.0], [2.0], [3.0]], [2.0, 4.0, 6.0])
+        {'cost': 0.0, 'r2': 1.0}
         """
         with self._beside:
             return self._evaluate(X, y, n_threads)
@@ -949,7 +975,17 @@ class Network:
         return rows
 
     def summary(self) -> str:
-        """The layers, their activations and parameters as a text table."""
+        """The layers, their activations and parameters as a text table.
+
+        Examples
+        --------
+        >>> print(Network([784, 30, 10], rng=0).summary())
+        layer   neurons  activation        parameters
+            0       784  (input)                    0
+            1        30  sigmoid               23,550
+            2        10  sigmoid                  310
+        23,860 parameters of float32, cost quadratic
+        """
         rows = self._rows_of_summary()
         lines = [f"{'layer':>5}  {'neurons':>8}  {'activation':<16}{'parameters':>12}"]
         lines += [f"{l:>5}  {n:>8}  {sigma:<16}{count:>12,}" for l, n, sigma, count in rows]

@@ -74,6 +74,24 @@ class Network(_engine.SigmoidNetwork):
     cost : class
         CrossEntropyCost or QuadraticCost; or a class with their methods whose ``engine`` is the
         name of a cost of this package.
+
+    Examples
+    --------
+    >>> import random
+    >>> random.seed(0)
+    >>> np.random.seed(0)
+    >>> pairs = [(np.array([[0.0], [1.0]]), np.array([[1.0]])),
+    ...          (np.array([[1.0], [1.0]]), np.array([[0.0]]))]
+    >>> net = Network([2, 3, 1], cost=QuadraticCost)
+    >>> _, _, cost, _ = net.SGD(pairs, 2, 1, 3.0, monitor_training_cost=True)
+    Epoch 0 training complete
+    Cost on training data: 0...
+    <BLANKLINE>
+    Epoch 1 training complete
+    Cost on training data: 0...
+    <BLANKLINE>
+    >>> cost[1] < cost[0]
+    True
     """
 
     def __init__(self, sizes: Sequence[int], cost: Any = CrossEntropyCost) -> None:
