@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,15 @@ def refuse(given: dict[str, Any], class_weight: Any, monitors: Sequence[Monitor]
             raise ValueError(f"monitor = {name!r} with blocks needs all rows; see History.cost")
     if isinstance(class_weight, str):
         raise ValueError(f"class_weight = {class_weight!r} needs all rows; give a dict")
+
+
+def refuse_generator(X: Any, epochs: int) -> None:
+    """What can be iterated over only once, where it is asked for more."""
+    if isinstance(X, GeneratorType) and epochs > 1:
+        raise ValueError(
+            f"epochs = {epochs}, but X is a generator, which is used up after one epoch: give a "
+            "list, or an object whose __iter__ begins again"
+        )
 
 
 def unpacked(block: Any, number: int) -> tuple[Any, Any, Any]:

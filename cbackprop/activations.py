@@ -433,9 +433,7 @@ def register_compiled(
 def _registered(
     name: str, f: Any, derivative: Any, product: Any, own: Any, image: Any, single: bool
 ) -> Activation:
-    low, high = (float(end) for end in image)
-    if not low < high:
-        raise ValueError(f"image = {image!r}, expected (infimum, supremum)")
+    ends = registration.interval("image", image)
     z = np.random.default_rng(0).normal(0, 1.5, (5, 4))
     g = np.random.default_rng(1).normal(0, 1, (5, 4))
     try:
@@ -456,7 +454,7 @@ def _registered(
         return np.stack(columns, axis=1)
 
     row = Activation(
-        name, "the user's", OWN, (low, high), f, derivative, jacobian, own=own,
+        name, "the user's", OWN, ends, f, derivative, jacobian, own=own,
         complex_step=registration.takes_complex(f, z)
         and registration.takes_complex(lambda x: product(x, f(x), g), z),
     )  # fmt: skip

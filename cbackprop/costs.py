@@ -385,12 +385,7 @@ def _registered(
     name: str, f: Any, slope: Any, own: Any, domain: Any, targets: Any, single: bool
 ) -> Cost:
     generator = np.random.default_rng(0)
-    ends = []
-    for argument, pair in (("domain", domain), ("targets", targets)):
-        low, high = (float(end) for end in pair)
-        if not low < high:
-            raise ValueError(f"{argument} = {pair!r}, expected (low, high)")
-        ends.append((low, high))
+    ends = [registration.interval("domain", domain), registration.interval("targets", targets)]
     points = []
     for low, high in ends:
         least = max(low, min(-2.0, high - 4))

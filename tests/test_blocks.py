@@ -100,8 +100,11 @@ def test_a_generator_lasts_one_epoch():
 
     net = network()
     net.train(generator(), epochs=1)
-    with pytest.raises(ValueError, match=r"X yielded no block; a generator is used up"):
+    with pytest.raises(ValueError, match=r"epochs = 2, but X is a generator, which is used up"):
         net.train(generator(), epochs=2)
+    assert (len(net.history), net.steps) == (1, 2)
+    with pytest.raises(ValueError, match=r"X yielded no block; a generator is used up"):
+        net.train(map(tuple, [(X, LABELS)]), epochs=2)
     assert len(net.history) == 2
 
 
