@@ -131,23 +131,15 @@ identity = _elementwise(
     "identity", "a = z", 0, (-_INF, _INF), lambda z: z + 0, lambda z, a: np.ones_like(z), _straight
 )
 sigmoid = _elementwise(
-    "sigmoid",
-    "a = 1 / (1 + exp(-z))",
-    1,
-    (0.0, 1.0),
-    _sigmoid,
+    "sigmoid", "a = 1 / (1 + exp(-z))", 1, (0.0, 1.0), _sigmoid,
     lambda z, a: a * (1 - a),
     lambda z, a: a * (1 - a) * (1 - 2 * a),
-)
+)  # fmt: skip
 tanh = _elementwise(
-    "tanh",
-    "a = tanh z",
-    2,
-    (-1.0, 1.0),
-    np.tanh,
+    "tanh", "a = tanh z", 2, (-1.0, 1.0), np.tanh,
     lambda z, a: 1 - a * a,
     lambda z, a: -2 * a * (1 - a * a),
-)
+)  # fmt: skip
 relu = _elementwise(
     "relu",
     "a = max(0, z)",

@@ -354,7 +354,7 @@ def test_monitors_that_are_refused(monitor, error, message):
 
 def test_two_functions_of_one_name():
     pair = [lambda y, a: 0.0, lambda y, a: 1.0]
-    with pytest.raises(ValueError, match=r"two of them are called '<lambda>'; give functions nam"):
+    with pytest.raises(ValueError, match=r"two of them are called '<lambda>'; give functions"):
         network().train(X, LABELS, validation_split=0.2, monitor=pair)
 
 
