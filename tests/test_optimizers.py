@@ -128,6 +128,7 @@ def test_a_step_of_training_is_a_step_with_its_gradients(name, dtype):
 WAYS = {
     "at once": lambda net, folder: net,
     "pickle": lambda net, folder: pickle.loads(pickle.dumps(net)),
+    "copy": lambda net, folder: copy.copy(net),
     "deepcopy": lambda net, folder: copy.deepcopy(net),
     "file": lambda net, folder: (net.save(folder / "net"), load(folder / "net"))[1],
 }

@@ -325,6 +325,50 @@ def test_early_stopping_on_a_score_rises():
     assert len(history) == 3
 
 
+# ---- several labels at once, one sample at a time ---------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("output", "cost", "threshold"), [("sigmoid", "cross_entropy", 0.5), ("identity", "hinge", 0.0)]
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_several_labels_at_once(output, cost, threshold, threads, dtype):
+    labels = np.column_stack([X[:, 0] > 0, X[:, 1] + X[:, 2] > 0, X[:, 3] < 0.5]).astype(np.uint8)
+    net = network(activation="tanh", output=output, cost=cost, dtype=dtype)
+    g, before = net.gradients(X, labels), net.predict(X)
+    y = labels.astype(float)
+    if cost == "cross_entropy":  # the output error is a - y of each output for itself
+        np.testing.assert_allclose(g.delta[-1], before - y, rtol=1e-4, atol=1e-6)
+        values = -(y * np.log(before) + (1 - y) * np.log(1 - before))
+    else:
+        values = np.maximum(0, 1 - (2 * y - 1) * before)
+    assert g.cost == pytest.approx(values.sum(axis=1).mean(), rel=1e-5)
+    # A full batch: cost and score of the epoch are those of the network before it.
+    history = net.train(X, labels, batch_size=60, n_threads=threads)
+    right = ((before >= threshold) == labels).all(axis=1)
+    assert history.score_name == "accuracy"
+    assert history.score[0] == pytest.approx(right.mean())
+    net.train(X, labels, epochs=300, batch_size=5, learning_rate=0.1, n_threads=threads)
+    found = net.evaluate(X, labels)["accuracy"]
+    assert found == ((net.predict(X) >= threshold) == labels).all(axis=1).mean()
+    assert found > 0.9
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("targets", [LABELS, Y], ids=["labels", "real"])
+def test_a_mini_batch_of_one_is_one_sample_after_the_other(optimizer, targets, dtype):
+    output = "softmax" if targets is LABELS else "identity"
+    whole, parts = network(output=output, dtype=dtype), network(output=output, dtype=dtype)
+    options = {"batch_size": 1, "optimizer": optimizer}
+    history = whole.train(X, targets, shuffle=False, **options)
+    costs = [
+        parts.train(X[i : i + 1], targets[i : i + 1], **options).cost[0] for i in range(len(X))
+    ]
+    assert bits(parts) == bits(whole)
+    assert whole.steps == parts.steps == 60
+    assert history.cost[0] == pytest.approx(np.mean(costs), rel=1e-12)
+
+
 # ---- callbacks --------------------------------------------------------------------------
 
 
