@@ -55,6 +55,13 @@ def load(path: "str | _os.PathLike[str]") -> Network:
         The file is damaged, or is not a cbackprop model.
     OSError
         The file cannot be read.
+
+    Examples
+    --------
+    >>> net = Network([2, 3, 1], rng=0)
+    >>> net.save("example.cbp")
+    >>> load("example.cbp").predict([[0.0, 1.0]]) == net.predict([[0.0, 1.0]])
+    array([[ True]])
     """
     from cbackprop.io import model_file
 

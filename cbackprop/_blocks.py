@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cbackprop import _run, _training
+from cbackprop import _options, _run, _training
 from cbackprop._monitors import Monitor, warn_of_layers
 from cbackprop.history import History
 
@@ -40,6 +41,15 @@ def refuse(given: dict[str, Any], class_weight: Any, monitors: Sequence[Monitor]
             raise ValueError(f"monitor = {name!r} with blocks needs all rows; see History.cost")
     if isinstance(class_weight, str):
         raise ValueError(f"class_weight = {class_weight!r} needs all rows; give a dict")
+
+
+def refuse_generator(X: Any, epochs: int) -> None:
+    """What can be iterated over only once, where it is asked for more."""
+    if isinstance(X, GeneratorType) and epochs > 1:
+        raise ValueError(
+            f"epochs = {epochs}, but X is a generator, which is used up after one epoch: give a "
+            "list, or an object whose __iter__ begins again"
+        )
 
 
 def unpacked(block: Any, number: int) -> tuple[Any, Any, Any]:
@@ -102,11 +112,19 @@ def _epochs(
 ) -> None:
     history = between.history
     here, hold = net._position, net._alone
+    if callable(call.rate):
+        _run.rates(call, net, min(call.epochs, _run.LOOK_AHEAD), 0)  # refused early, as there
     for _ in range(call.epochs):
         began, targets, before = time.perf_counter(), Targets(), (0, 0, 0)
         rate, status = None, ""
         for block in blocks:
             part = read(*unpacked(block, before[0]))
+            if between.kind is None:
+                between.kind = part.target.score
+            elif part.target.score != between.kind:
+                name = f"y of block {before[0]}"
+                target = _options.as_trained(name, part.target, between.kind, net.sizes[-1])
+                part = part._replace(target=target)
             history.score_name, variance = _run.score_terms(part.target, None, part.weights)
             with hold:
                 _run.refuse_inside(net)

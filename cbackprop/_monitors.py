@@ -56,7 +56,9 @@ def checked(values: Any, validated: bool) -> list[Monitor]:
                 "validation_data= or validation_split="
             )
         if monitor.name in [other.name for other in monitors]:
-            raise ValueError(f"monitor: two of them are called {monitor.name!r}")
+            raise ValueError(
+                f"monitor: two of them are called {monitor.name!r}; give functions names (def)"
+            )
         monitors.append(monitor)
     return monitors
 
@@ -66,6 +68,7 @@ def look(
     monitors: Sequence[Monitor],
     training: tuple[Any, Any],
     validation: tuple[Any, Any] | None,
+    kind: int | None,
     histories: Sequence[History],
 ) -> None:
     """One entry more in each curve, from the weights as they are."""
@@ -75,7 +78,8 @@ def look(
             part, what = name.split("_")
             X, y = training if part == "training" else validation or ((), ())
             if part not in found:
-                found[part] = net.evaluate(X, y)
+                with net._beside:
+                    found[part] = net._evaluate(X, y, None, kind)
             scores = {"cost": found[part]["cost"]}
             scores["accuracy"] = found[part].get("accuracy", found[part].get("r2", 0.0))
             value = scores[what]
@@ -95,6 +99,17 @@ def warn_of_layers(history: History) -> None:
     """Say once what the last epoch shows: a layer that no error reaches, or too large a one."""
     norms, dead = history.delta_norms[-1], history.dead_units[-1]
     last = norms[-1]
+    costs = history.cost[-2:]
+    # No error at all: the network fits, or, where a cost stands still, its outputs are dead.
+    if not last and len(costs) == 2 and costs[1] > 0 and math.isclose(*costs, rel_tol=1e-9):
+        warnings.warn(
+            f"layer {len(norms)}, the output, does not learn: no error goes through its neurons, "
+            "all of which are where their activation is flat; try another output, another init or "
+            "a smaller learning_rate",
+            LearningWarning,
+            stacklevel=4,
+        )
+        return
     if not last or (VANISHED * last <= min(norms) and max(norms) <= EXPLODED * last):
         return
     for l, (norm, share) in enumerate(zip(norms[:-1], dead[:-1], strict=True), start=1):

@@ -2,17 +2,40 @@
 Messages are of the kind that `_validation` gives."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cbackprop import _engine
-from cbackprop._validation import ARGMAX, Target, as_array, dense_targets, real
+from cbackprop._validation import ARGMAX, SQUARED_ERROR, Target, as_array, dense_targets, real
 from cbackprop.callbacks import EarlyStopping
 
 Array = NDArray[Any]
+
+
+def specs(values: Any, common: dict[str, Any]) -> list[dict[str, Any]]:
+    """The arguments of each network that `train_many` trains."""
+    if isinstance(values, Mapping | str) or not isinstance(values, Iterable):
+        raise TypeError(f"specs = {values!r}, expected a list of dicts")
+    jobs = []
+    for i, spec in enumerate(values):
+        if not isinstance(spec, Mapping):
+            raise TypeError(f"specs[{i}] = {spec!r}, expected a dict of arguments")
+        job = {**common, **spec}
+        if "sizes" not in job:
+            raise ValueError(f"specs[{i}] has no 'sizes'")
+        jobs.append(job)
+    return jobs
+
+
+def executor(value: Any) -> None:
+    """None, or what hands out futures."""
+    if value is not None and not callable(getattr(value, "submit", None)):
+        raise TypeError(
+            f"executor = {value!r}, expected a concurrent.futures.Executor; None: threads"
+        )
 
 
 def split(fraction: float, target: Target, key: int) -> tuple[Array, Array]:
@@ -36,6 +59,32 @@ def split(fraction: float, target: Target, key: int) -> tuple[Array, Array]:
             f"and {len(chosen)} to train on; expected at least one each"
         )
     return chosen, held_out
+
+
+def as_numbers(name: str, y: Any, kind: int | None, n_out: int) -> Any:
+    """y; whole numbers as real ones, where the training of one output has seen those."""
+    if kind != SQUARED_ERROR or n_out > 1:
+        return y
+    array = as_array(name, y)
+    return array.astype(np.float64) if array.dtype.kind in "biu" else array
+
+
+def as_trained(name: str, target: Target, kind: int | None, n_out: int) -> Target:
+    """The targets with the kind of score that training has: the rows of a part may all happen
+    to be one-hot where others are several labels at once, or real numbers."""
+    if kind is None or target.score == kind:
+        return target
+    if kind == SQUARED_ERROR or target.score == ARGMAX:
+        if kind == SQUARED_ERROR and target.array.ndim == 1 and n_out == 1:
+            raise ValueError(f"{name} holds labels, but the network is trained on real numbers")
+        dense = dense_targets(target, n_out)
+        return Target(dense, _engine.Targets(dense), target.classes, kind)
+    if target.score == SQUARED_ERROR:
+        raise ValueError(
+            f"{name} holds real numbers, but the network is trained on labels, whose score is the "
+            "accuracy; expected labels or rows of 0 and 1"
+        )
+    return target  # several labels at once, where all rows of the training have one
 
 
 def early_stopping(value: Any, validated: bool) -> Any:
@@ -98,6 +147,8 @@ def dropout(value: Any, n_hidden: int) -> list[int] | None:
     """Of the input and each hidden layer, in 65536ths; None where nothing is dropped."""
     if type(value) is float and value == 0:
         return None
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
     if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
         if len(value) != n_hidden + 1:
             raise ValueError(

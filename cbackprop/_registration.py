@@ -29,6 +29,17 @@ def name_of(name: Any, rows: dict[str, Any]) -> str:
     return name
 
 
+def interval(argument: str, value: Any) -> tuple[float, float]:
+    """(low, high) with low below high; infinities are ends, too."""
+    try:
+        low, high = (float(end) for end in value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{argument} = {value!r}, expected a pair of numbers (low, high)") from None
+    if not low < high:
+        raise ValueError(f"{argument} = {value!r}, expected (low, high) with low < high")
+    return low, high
+
+
 def function(argument: str, value: Any) -> Any:
     """A callable."""
     if not callable(value):

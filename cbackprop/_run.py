@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+LOOK_AHEAD = 10_000  # epochs whose rates are asked for before the first is trained
+
 
 class Position:
     """Where training stands: everything besides parameters that the next step depends on."""
@@ -130,6 +132,7 @@ class Between:
         self.net, self.call, self.history = net, call, history
         self.best: list[Array] = []
         self.stopped = False  # by a callback after a mini-batch
+        self.kind = None if call.target is None else call.target.score  # blocks: not yet known
         looking = [c for c in call.callbacks if hasattr(c, "on_batch_end")]
         self.on_batch = (lambda *at: self._after_batch(looking, *at)) if looking else None
 
@@ -142,7 +145,7 @@ class Between:
         """The last entry of the validation curves; the network is already held."""
         if self.call.validation is None:
             return
-        result = self.net._evaluate(*self.call.validation, None)
+        result = self.net._evaluate(*self.call.validation, None, self.kind)
         for curves in (self.history, self.net.history):
             curves.validation_cost[-1] = result["cost"]
             curves.validation_score[-1] = result[self.history.score_name]
@@ -152,7 +155,7 @@ class Between:
         net, call, history = self.net, self.call, self.history
         if call.monitors:
             histories = (history, net.history)
-            look(net, call.monitors, call.training, call.validation, histories)
+            look(net, call.monitors, call.training, call.validation, self.kind, histories)
         if call.progress is not None:
             call.progress(history)
         stop = self.stopped
@@ -190,6 +193,9 @@ def run(net: Network, call: Call) -> History:
     between = Between(net, call, history) if call.one_by_one else None
     on_batch = None if between is None else between.on_batch
     epochs, broken, first = call.epochs, 0, True
+    if between is not None and callable(call.rate):
+        # A bad one is refused before anything changes; epochs without end are for callbacks.
+        rates(call, net, min(epochs, LOOK_AHEAD), 0)
     while len(history.cost) < epochs:
         with net._alone if first else net._again:
             refuse_inside(net)

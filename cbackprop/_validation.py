@@ -414,3 +414,28 @@ def parameter_vector(name: str, values: Any, sizes: tuple[int, ...]) -> Array:
     if not np.isfinite(array).all():
         raise ValueError(f"{name} holds NaN or infinity")
     return array
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False; words and numbers are not taken for either."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} = {value!r}, expected True or False")
+    return bool(value)
+
+
+def schedule(name: str, value: Any) -> None:
+    """A callable number -> rate; not a class of them."""
+    if isinstance(value, type):
+        raise TypeError(f"{name} = {value!r} is a class; make an object: {value.__name__}(...)")
+    if not callable(value):
+        raise TypeError(f"{name} = {value!r}, expected a callable number -> rate")
+
+
+def twice_differentiable(functions: Sequence[Any]) -> None:
+    """Activations and costs whose second derivatives are known, or found by a complex step."""
+    for function in functions:
+        if function.curvature is None and not function.complex_step:
+            raise ValueError(
+                f"{function.name!r} refuses complex numbers, from which the Hessian of a function "
+                "of your own is made; register one of NumPy functions that take them"
+            )

@@ -46,6 +46,9 @@ class Activation:
         Of the user's: bits -> what the kernels call, sigma and its vector-Jacobian product.
     complex_step : bool
         Whether function and derivative take complex numbers, as complex-step derivatives want.
+    curvature : callable or None
+        ``(z, a, g, r) -> sum_ki g_k r_i d^2 a_k / dz_j dz_i`` (m, n), which products with the
+        Hessian ask for; None: a complex step finds it.
     """
 
     name: str
@@ -58,6 +61,9 @@ class Activation:
     parameter: float | None = None
     own: Callable[[int], tuple[Any, Any]] | None = field(default=None, compare=False, repr=False)
     complex_step: bool = True
+    curvature: Callable[[Array, Array, Array, Array], Array] | None = field(
+        default=None, compare=False, repr=False
+    )
 
     def __str__(self) -> str:
         """The name, with the parameter where there is one: `get` reads it."""
@@ -79,11 +85,17 @@ def _elementwise(
     image: tuple[float, float],
     function: Callable[[Array], Array],
     derivative: Callable[[Array, Array], Array],
+    second: Callable[[Array, Array], Array],  # d^2 a_j / dz_j^2
     parameter: float | None = None,
 ) -> Activation:
     return Activation(
-        name, formula, code, image, function, derivative, _diagonal(derivative), parameter
-    )
+        name, formula, code, image, function, derivative, _diagonal(derivative), parameter,
+        curvature=lambda z, a, g, r: g * second(z, a) * r,
+    )  # fmt: skip
+
+
+def _straight(z: Array, a: Array) -> Array:
+    return np.zeros_like(z)  # of lines and what is made of lines
 
 
 def _sigmoid(z: Array) -> Array:
@@ -105,15 +117,29 @@ def _softmax_jacobian(z: Array, a: Array) -> Array:
     return result
 
 
+def _softmax_curvature(z: Array, a: Array, g: Array, r: Array) -> Array:
+    # (2.15) gives a_j (g_j - sum_k g_k a_k); this is its derivative along r, g held fast.
+    along = a * (r - (a * r).sum(axis=1, keepdims=True))
+    rest = g - (g * a).sum(axis=1, keepdims=True)
+    result: Array = along * rest - a * (g * along).sum(axis=1, keepdims=True)
+    return result
+
+
 _INF = float("inf")
 
 identity = _elementwise(
-    "identity", "a = z", 0, (-_INF, _INF), lambda z: z + 0, lambda z, a: np.ones_like(z)
+    "identity", "a = z", 0, (-_INF, _INF), lambda z: z + 0, lambda z, a: np.ones_like(z), _straight
 )
 sigmoid = _elementwise(
-    "sigmoid", "a = 1 / (1 + exp(-z))", 1, (0.0, 1.0), _sigmoid, lambda z, a: a * (1 - a)
-)
-tanh = _elementwise("tanh", "a = tanh z", 2, (-1.0, 1.0), np.tanh, lambda z, a: 1 - a * a)
+    "sigmoid", "a = 1 / (1 + exp(-z))", 1, (0.0, 1.0), _sigmoid,
+    lambda z, a: a * (1 - a),
+    lambda z, a: a * (1 - a) * (1 - 2 * a),
+)  # fmt: skip
+tanh = _elementwise(
+    "tanh", "a = tanh z", 2, (-1.0, 1.0), np.tanh,
+    lambda z, a: 1 - a * a,
+    lambda z, a: -2 * a * (1 - a * a),
+)  # fmt: skip
 relu = _elementwise(
     "relu",
     "a = max(0, z)",
@@ -121,6 +147,7 @@ relu = _elementwise(
     (0.0, _INF),
     lambda z: np.where(z.real > 0, z, 0 * z),
     lambda z, a: np.where(z.real > 0, 1.0, 0.0),
+    _straight,
 )
 softmax = Activation(
     "softmax",
@@ -130,6 +157,7 @@ softmax = Activation(
     _softmax,
     None,
     _softmax_jacobian,
+    curvature=_softmax_curvature,
 )
 
 
@@ -148,7 +176,7 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
     return _elementwise(
         "leaky_relu", "a = z for z > 0, else alpha z", 5, (-_INF, _INF),
         lambda z: np.where(z.real > 0, z, alpha * z),
-        lambda z, a: np.where(z.real > 0, 1.0, alpha), alpha,
+        lambda z, a: np.where(z.real > 0, 1.0, alpha), _straight, alpha,
     )  # fmt: skip
 
 
@@ -164,7 +192,8 @@ def elu(alpha: float = 1.0) -> Activation:
     return _elementwise(
         "elu", "a = z for z > 0, else alpha (exp(z) - 1)", 6, (-alpha, _INF),
         lambda z: np.where(z.real > 0, z, alpha * _expm1(z)),
-        lambda z, a: np.where(z.real > 0, 1.0, a + alpha), alpha,
+        lambda z, a: np.where(z.real > 0, 1.0, a + alpha),
+        lambda z, a: np.where(z > 0, 0.0, a + alpha), alpha,
     )  # fmt: skip
 
 
@@ -191,9 +220,22 @@ def _bell(z: Array) -> Array:
     return result
 
 
+def _gelu_derivative(z: Array, a: Array) -> Array:
+    # Phi(z) is a / z, but for numbers so small that a has no digits left.
+    small = np.abs(z.real) < 1e-290
+    result: Array = np.where(small, 0.5, a / np.where(small, 1, z)) + z * _bell(z)
+    return result
+
+
 def _silu_derivative(z: Array, a: Array) -> Array:
     s = _sigmoid(z)
     result: Array = s + a * (1 - s)
+    return result
+
+
+def _silu_second(z: Array, a: Array) -> Array:
+    s = _sigmoid(z)
+    result: Array = s * (1 - s) * (2 + z * (1 - 2 * s))
     return result
 
 
@@ -208,9 +250,16 @@ selu = _elementwise(
     (-_SCALE * _ALPHA, _INF),
     lambda z: _SCALE * np.where(z.real > 0, z, _ALPHA * _expm1(z)),
     lambda z, a: np.where(z.real > 0, _SCALE, a + _SCALE * _ALPHA),
+    lambda z, a: np.where(z > 0, 0.0, a + _SCALE * _ALPHA),
 )
 softplus = _elementwise(
-    "softplus", "a = ln(1 + exp(z))", 8, (0.0, _INF), _softplus, lambda z, a: -np.expm1(-a)
+    "softplus",
+    "a = ln(1 + exp(z))",
+    8,
+    (0.0, _INF),
+    _softplus,
+    lambda z, a: -np.expm1(-a),
+    lambda z, a: -np.expm1(-a) * np.exp(-a),
 )
 silu = _elementwise(
     "silu",
@@ -219,6 +268,7 @@ silu = _elementwise(
     (-0.27846454276107379, _INF),
     lambda z: z * _sigmoid(z),
     _silu_derivative,
+    _silu_second,
 )
 gelu = _elementwise(
     "gelu",
@@ -226,7 +276,8 @@ gelu = _elementwise(
     10,
     (-0.16997120747990369, _INF),
     lambda z: z * _normal(z),
-    lambda z, a: _normal(z) + z * _bell(z),
+    _gelu_derivative,
+    lambda z, a: _bell(z) * (2 - z * z),
 )
 softsign = _elementwise(
     "softsign",
@@ -235,6 +286,7 @@ softsign = _elementwise(
     (-1.0, 1.0),
     lambda z: z / (1 + _abs(z)),
     lambda z, a: (1 - _abs(a)) ** 2,
+    lambda z, a: -2 * np.sign(a) * (1 - np.abs(a)) ** 3,
 )
 hard_tanh = _elementwise(
     "hard_tanh",
@@ -243,8 +295,11 @@ hard_tanh = _elementwise(
     (-1.0, 1.0),
     lambda z: np.where(z.real > 1, 1 + 0 * z, np.where(z.real < -1, -1 + 0 * z, z)),
     lambda z, a: np.where(np.abs(z.real) < 1, 1.0, 0.0),
+    _straight,
 )
-sine = _elementwise("sine", "a = sin z", 13, (-1.0, 1.0), np.sin, lambda z, a: np.cos(z))
+sine = _elementwise(
+    "sine", "a = sin z", 13, (-1.0, 1.0), np.sin, lambda z, a: np.cos(z), lambda z, a: -a
+)
 
 ACTIVATIONS: dict[str, Activation] = {
     row.name: row
@@ -370,9 +425,7 @@ def register_compiled(
 def _registered(
     name: str, f: Any, derivative: Any, product: Any, own: Any, image: Any, single: bool
 ) -> Activation:
-    low, high = (float(end) for end in image)
-    if not low < high:
-        raise ValueError(f"image = {image!r}, expected (infimum, supremum)")
+    ends = registration.interval("image", image)
     z = np.random.default_rng(0).normal(0, 1.5, (5, 4))
     g = np.random.default_rng(1).normal(0, 1, (5, 4))
     try:
@@ -393,7 +446,7 @@ def _registered(
         return np.stack(columns, axis=1)
 
     row = Activation(
-        name, "the user's", OWN, (low, high), f, derivative, jacobian, own=own,
+        name, "the user's", OWN, ends, f, derivative, jacobian, own=own,
         complex_step=registration.takes_complex(f, z)
         and registration.takes_complex(lambda x: product(x, f(x), g), z),
     )  # fmt: skip

@@ -39,6 +39,16 @@ class EarlyStopping:
     ------
     ValueError, TypeError
         An argument is out of range.
+
+    Examples
+    --------
+    >>> from cbackprop import Network
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.0, 1.0, 2.0, 3.0]
+    >>> net = Network([1, 1], output="identity", rng=0)
+    >>> stopping = EarlyStopping("cost", patience=5, min_delta=1e-3)
+    >>> history = net.train(X, y, epochs=10_000, learning_rate=0.1, early_stopping=stopping)
+    >>> len(history) < 1000
+    True
     """
 
     monitor: str = "validation_cost"
@@ -51,6 +61,7 @@ class EarlyStopping:
             raise unknown("monitor", self.monitor, CURVES)
         check.integer("patience", self.patience, 1)
         check.real("min_delta", self.min_delta, 0)
+        check.flag("restore_best", self.restore_best)
 
     def best(self, history: History) -> int:
         """The epoch of this history from which nothing has improved since."""

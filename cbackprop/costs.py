@@ -51,6 +51,9 @@ class Cost:
         Of the user's: bits -> what the kernels call, C and dC/da.
     complex_step : bool
         Whether value and slope take complex numbers, as complex-step derivatives want.
+    curvature : callable or None
+        ``(a, y) -> d^2 C / da_j^2`` (m, n) of a sum over outputs, which products with the
+        Hessian ask for; None: a complex step finds it.
     """
 
     name: str
@@ -68,6 +71,9 @@ class Cost:
     threshold: float = 0.5
     own: Callable[[int], tuple[Any, Any]] | None = field(default=None, compare=False, repr=False)
     complex_step: bool = True
+    curvature: Callable[[Array, Array], Array] | None = field(
+        default=None, compare=False, repr=False
+    )
 
     def __str__(self) -> str:
         """The name, with the parameter where there is one: `get` reads it."""
@@ -80,6 +86,7 @@ class Cost:
 
 _INF = float("inf")
 _TINY = np.finfo(np.float64).tiny
+_ROOT = np.sqrt(_TINY)  # its square is still a normal number
 _ROUNDING = np.finfo(np.float64).eps / 2
 
 
@@ -107,6 +114,10 @@ def _log_likelihood_from_z(z: Array, y: Array) -> Array:
     return result
 
 
+def _flat(a: Array, y: Array) -> Array:
+    return np.zeros_like(a)  # the curvature of costs made of lines
+
+
 quadratic = Cost(
     "quadratic",
     "C = 1/2 sum_j (a_j - y_j)^2",
@@ -115,6 +126,7 @@ quadratic = Cost(
     (-_INF, _INF),
     lambda a, y: 0.5 * ((a - y) ** 2).sum(axis=1),
     lambda a, y: a - y,
+    curvature=lambda a, y: np.ones_like(a),
 )
 cross_entropy = Cost(
     "cross_entropy",
@@ -126,6 +138,9 @@ cross_entropy = Cost(
     lambda a, y: (1 - y) / _at_least(1 - a, _ROUNDING) - y / _at_least(a, _TINY),
     "sigmoid",
     _cross_entropy_from_z,
+    curvature=lambda a, y: (
+        (1 - y) / _at_least(1 - a, _ROUNDING) ** 2 + y / _at_least(a, _ROOT) ** 2
+    ),
 )
 log_likelihood = Cost(
     "log_likelihood",
@@ -137,6 +152,7 @@ log_likelihood = Cost(
     lambda a, y: -y / _at_least(a, _TINY),
     "softmax",
     _log_likelihood_from_z,
+    curvature=lambda a, y: y / _at_least(a, _ROOT) ** 2,
 )
 
 
@@ -168,9 +184,12 @@ def _hinge(name: str, code: int, formula: str, power: int) -> Cost:
         t = 2 * y - 1
         return -np.where(rest.real > 0, t, 0 * t) if power == 1 else -2 * t * rest
 
+    def curvature(a: Array, y: Array) -> Array:
+        return np.where((margin(a, y) > 0) & (power == 2), 2 * (2 * y - 1) ** 2, 0.0)
+
     return Cost(
         name, formula, code, (-_INF, _INF), (0.0, 1.0),
-        _summed(lambda a, y: margin(a, y) ** power), slope, threshold=0.0,
+        _summed(lambda a, y: margin(a, y) ** power), slope, threshold=0.0, curvature=curvature,
     )  # fmt: skip
 
 
@@ -192,6 +211,7 @@ def huber(delta: float = 1.0) -> Cost:
         ),
         lambda a, y: np.where(np.abs((a - y).real) < delta, a - y, delta * np.sign((a - y).real)),
         parameter=delta,
+        curvature=lambda a, y: np.where(np.abs(a - y) < delta, 1.0, 0.0),
     )
 
 
@@ -207,6 +227,7 @@ def quantile(tau: float = 0.5) -> Cost:
         _summed(lambda a, y: (a - y) * np.where((a - y).real > 0, 1 - tau, -tau)),
         lambda a, y: np.where(a.real > y, 1 - tau, np.where(a.real < y, -tau, 0.0)),
         parameter=tau,
+        curvature=_flat,
     )
 
 
@@ -227,6 +248,7 @@ absolute = Cost(
     (-_INF, _INF),
     _summed(lambda a, y: _abs(a - y)),
     lambda a, y: np.sign((a - y).real),
+    curvature=_flat,
 )
 log_cosh = Cost(
     "log_cosh",
@@ -236,6 +258,7 @@ log_cosh = Cost(
     (-_INF, _INF),
     _summed(lambda a, y: _log_cosh(a - y)),
     lambda a, y: np.tanh(a - y),
+    curvature=lambda a, y: 1 - np.tanh(a - y) ** 2,
 )
 poisson = Cost(
     "poisson",
@@ -245,6 +268,7 @@ poisson = Cost(
     (0.0, _INF),
     _summed(lambda a, y: a - y * np.log(_at_least(a, _TINY))),
     lambda a, y: 1 - y / _at_least(a, _TINY),
+    curvature=lambda a, y: y / _at_least(a, _ROOT) ** 2,
 )
 hinge = _hinge("hinge", 8, "C = sum_j max(0, 1 - t_j a_j), t_j = 2 y_j - 1", 1)
 squared_hinge = _hinge("squared_hinge", 9, "C = sum_j max(0, 1 - t_j a_j)^2, t_j = 2 y_j - 1", 2)
@@ -361,12 +385,7 @@ def _registered(
     name: str, f: Any, slope: Any, own: Any, domain: Any, targets: Any, single: bool
 ) -> Cost:
     generator = np.random.default_rng(0)
-    ends = []
-    for argument, pair in (("domain", domain), ("targets", targets)):
-        low, high = (float(end) for end in pair)
-        if not low < high:
-            raise ValueError(f"{argument} = {pair!r}, expected (low, high)")
-        ends.append((low, high))
+    ends = [registration.interval("domain", domain), registration.interval("targets", targets)]
     points = []
     for low, high in ends:
         least = max(low, min(-2.0, high - 4))

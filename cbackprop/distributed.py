@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cbackprop import _threads
+from cbackprop import _options, _threads
 from cbackprop.history import History
 from cbackprop.network import Network
 
@@ -50,7 +50,8 @@ def train_many(
     Raises
     ------
     ValueError, TypeError
-        on_error is neither, or a spec has no ``sizes``; nothing was trained.
+        on_error is neither, executor is none, or a spec is no dict or has no ``sizes``; nothing
+        was trained.
 
     Examples
     --------
@@ -62,10 +63,9 @@ def train_many(
     """
     if on_error not in ("yield", "raise"):
         raise ValueError(f"on_error = {on_error!r}, expected 'yield' or 'raise'")
-    jobs = [{**common, **spec} for spec in specs]
-    for i, job in enumerate(jobs):
-        if "sizes" not in job:
-            raise ValueError(f"specs[{i}] has no 'sizes'")
+    _options.executor(executor)
+    jobs = _options.specs(specs, common)
+    for job in jobs:
         job.setdefault("n_threads", 1)
     return _results(jobs, X, y, executor, on_error == "raise")
 

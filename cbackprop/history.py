@@ -28,6 +28,17 @@ class History:
     learning_rate : list of float
     seconds : list of float
         Wall-clock time of the epoch's training.
+
+    Examples
+    --------
+    >>> from cbackprop import Network
+    >>> X, y = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 0, 0, 1]
+    >>> net = Network([2, 4, 3, 2], output="softmax", rng=0)
+    >>> history = net.train(X, y, epochs=5)
+    >>> history.score_name, len(history.cost), len(history.delta_norms[-1])
+    ('accuracy', 5, 3)
+    >>> list(history.to_dict())[:3]
+    ['score_name', 'cost', 'score']
     """
 
     score_name: str = "accuracy"

@@ -41,12 +41,15 @@ def initial(
 
     Raises
     ------
-    ValueError
-        No such name, or a callable's arrays have wrong shapes or are not finite.
+    ValueError, TypeError
+        No such name, or a callable's arrays are not a pair, have wrong shapes or are not finite.
     """
     if callable(init):
         generator = np.random.Generator(np.random.Philox(key=key, counter=layer << 64))
-        w, b = (np.asarray(part, np.float64) for part in init(n_in, n_out, generator))
+        pair = init(n_in, n_out, generator)
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(f"init returned {type(pair).__name__}, expected a pair (w, b)")
+        w, b = (np.asarray(part, np.float64) for part in pair)
         if w.shape != (n_out, n_in) or b.shape != (n_out,):
             raise ValueError(
                 f"init returned shapes {w.shape} and {b.shape} for layer {layer}, "

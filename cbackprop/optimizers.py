@@ -382,6 +382,12 @@ def get(name: str | Optimizer) -> Optimizer:
         return name
     if isinstance(name, str) and name in _DEFAULTS:
         return _DEFAULTS[name]
+    if isinstance(name, LBFGS) or name == "lbfgs":
+        raise ValueError(
+            f"optimizer = {name!r} looks at all of the data many times a step; only train has it"
+        )
+    if isinstance(name, type) and issubclass(name, Optimizer | LBFGS):
+        raise TypeError(f"optimizer = {name!r} is a class; make an object: {name.__name__}()")
     raise unknown("optimizer", name, [*OPTIMIZERS, "lbfgs"])
 
 
@@ -397,8 +403,11 @@ def with_rate(optimizer: str | Optimizer, learning_rate: Any) -> tuple[Optimizer
     rule = get(optimizer)
     if learning_rate is None:
         return rule, float(rule.learning_rate)
-    is_schedule = callable(learning_rate) or hasattr(learning_rate, "after")
-    if is_schedule or isinstance(learning_rate, per_step):
+    if isinstance(learning_rate, per_step):
+        return rule, learning_rate
+    if callable(learning_rate) or hasattr(learning_rate, "after"):
+        follows = getattr(learning_rate, "after", learning_rate)
+        check.schedule("learning_rate", learning_rate if callable(learning_rate) else follows)
         return rule, learning_rate
     if not isinstance(optimizer, str):
         raise ValueError(

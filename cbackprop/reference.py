@@ -122,6 +122,15 @@ def backprop(
     -------
     Backprop
         Mean cost, gradients of it, and every z, a and delta.
+
+    Examples
+    --------
+    >>> from cbackprop import Network
+    >>> net = Network([2, 3, 1], dtype="float64", rng=0)
+    >>> X, y = np.array([[0.0, 1.0], [1.0, 1.0]]), np.array([[0.0], [1.0]])
+    >>> found = backprop(net.weights, net.biases, net.activations, net.cost, X, y)
+    >>> bool(np.allclose(found.nabla_w[0], net.gradients(X, y).nabla_w[0], rtol=1e-12))
+    True
     """
     z, a = forward(weights, biases, activations, x)
     delta = [output_error(activations[-1], cost, z[-1], a[-1], y)]

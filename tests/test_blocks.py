@@ -100,8 +100,11 @@ def test_a_generator_lasts_one_epoch():
 
     net = network()
     net.train(generator(), epochs=1)
-    with pytest.raises(ValueError, match=r"X yielded no block; a generator is used up"):
+    with pytest.raises(ValueError, match=r"epochs = 2, but X is a generator, which is used up"):
         net.train(generator(), epochs=2)
+    assert (len(net.history), net.steps) == (1, 2)
+    with pytest.raises(ValueError, match=r"X yielded no block; a generator is used up"):
+        net.train(map(tuple, [(X, LABELS)]), epochs=2)
     assert len(net.history) == 2
 
 
@@ -143,6 +146,25 @@ def test_a_broken_epoch_of_blocks_begins_again():
     net.train(X, LABELS, batch_size=6)
     twin.train(X, LABELS, batch_size=6)
     assert bits(net) == bits(twin)
+
+
+SEVERAL = (RNG.random((60, 3)) > 0.5).astype(float)
+ONE_HOT = np.eye(3)[LABELS]
+
+
+def test_blocks_that_happen_to_be_one_hot_are_scored_as_the_first():
+    for options, targets in (
+        ({"output": "identity"}, Y),
+        ({"output": "sigmoid", "cost": "cross_entropy"}, SEVERAL),
+    ):
+        whole, parts = network(**options), network(**options)
+        both = np.concatenate([targets, ONE_HOT])
+        h = whole.train(np.concatenate([X, X]), both, batch_size=6, shuffle=False)
+        g = parts.train([(X, targets), (X, ONE_HOT)], batch_size=6, shuffle=False)
+        assert bits(whole) == bits(parts)
+        assert (g.score_name, g.score[0]) == (h.score_name, pytest.approx(h.score[0], rel=1e-12))
+    with pytest.raises(ValueError, match=r"y of block 1 holds real numbers, but the network is tr"):
+        network(output="identity").train([(X, ONE_HOT), (X, Y)])
 
 
 # ---- callbacks after a mini-batch --------------------------------------------------------
@@ -328,6 +350,12 @@ def nothing(y, a):
 def test_monitors_that_are_refused(monitor, error, message):
     with pytest.raises(error, match=message):
         network().train(X, LABELS, monitor=monitor)
+
+
+def test_two_functions_of_one_name():
+    pair = [lambda y, a: 0.0, lambda y, a: 1.0]
+    with pytest.raises(ValueError, match=r"two of them are called '<lambda>'; give functions"):
+        network().train(X, LABELS, validation_split=0.2, monitor=pair)
 
 
 def test_a_metric_must_be_a_number():

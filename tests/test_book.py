@@ -100,10 +100,10 @@ def test_network2_follows_the_book_and_its_four_curves(cost, capsys):
 
     entropy = cost is network2.CrossEntropyCost
     net = seeded(make)
-    w, b = one_at_a_time(net, pairs(300), 1, 10, 0.5, 5.0, entropy)
+    w, b = one_at_a_time(net, pairs(303), 1, 10, 0.5, 5.0, entropy)
     net = seeded(make)
     curves = net.SGD(
-        pairs(300), 1, 10, 0.5, lmbda=5.0, evaluation_data=labelled(60),
+        pairs(303), 1, 10, 0.5, lmbda=5.0, evaluation_data=labelled(60),
         monitor_evaluation_cost=True, monitor_evaluation_accuracy=True,
         monitor_training_cost=True, monitor_training_accuracy=True,
     )  # fmt: skip
@@ -120,7 +120,11 @@ def test_network2_follows_the_book_and_its_four_curves(cost, capsys):
         ]
     )
     assert evaluation_cost[0] == pytest.approx(mean + penalty, rel=1e-12)
-    assert len(training_cost) == len(training_accuracy) == 1
+    seen = [(net.feedforward(x), y) for x, y in pairs(303)]
+    assert training_accuracy == [sum(int(a.argmax()) == int(y.argmax()) for a, y in seen)]
+    penalty *= 60 / 303
+    mean = np.mean([cost.fn(a, y) for a, y in seen])
+    assert training_cost == [pytest.approx(mean + penalty, rel=1e-12)]
     text = capsys.readouterr().out
     assert "Epoch 0 training complete\nCost on training data: " in text
     assert f"Accuracy on evaluation data: {right} / 60\n" in text
@@ -147,6 +151,69 @@ def test_initial_weights_are_drawn_in_the_books_order():
         assert np.array_equal(mine, truth)
     net.large_weight_initializer()
     assert net.weights[0].shape == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"training_data": []}, ValueError, "training_data has no pairs"),
+        ({"epochs": -1}, ValueError, "epochs = -1, expected an integer >= 0"),
+        ({"mini_batch_size": 0}, ValueError, "mini_batch_size = 0, expected an integer >= 1"),
+        ({"mini_batch_size": 2.5}, TypeError, r"mini_batch_size = 2\.5, expected an integer"),
+        ({"eta": -0.5}, ValueError, r"eta = -0\.5, expected a finite number"),
+        ({"eta": "a"}, TypeError, "eta = 'a', expected a finite number"),
+        ({"lmbda": -1}, ValueError, "lmbda = -1, expected a finite number"),
+        ({"monitor_evaluation_cost": True}, ValueError, "evaluation_data is missing or empty"),
+        (
+            {"monitor_evaluation_accuracy": True, "evaluation_data": []},
+            ValueError,
+            "evaluation_data is missing or empty",
+        ),
+    ],
+)
+def test_arguments_that_are_refused(changes, error, message, capsys):
+    data = pairs(20)
+    order = list(data)
+    arguments = {"training_data": data, "epochs": 1, "mini_batch_size": 10, "eta": 0.5, **changes}
+    for kind in (network, network2):
+        if kind is network and not set(changes) <= {
+            "training_data",
+            "epochs",
+            "eta",
+            "mini_batch_size",
+        }:
+            continue
+        net = seeded(lambda kind=kind: kind.Network([64, 5, 10]))
+        before = [x.copy() for x in net.weights + net.biases]
+        with pytest.raises(error, match=message):
+            net.SGD(**arguments)
+        assert all(
+            np.array_equal(*pair) for pair in zip(before, net.weights + net.biases, strict=True)
+        )
+    assert all(x is y for (x, _), (y, _) in zip(data, order, strict=True))  # not shuffled
+    assert capsys.readouterr().out == ""
+
+
+def test_costs_of_network2():
+    net = seeded(lambda: network2.Network([64, 5, 10]))
+    net.cost = network2.QuadraticCost  # from now on
+    twin = seeded(lambda: network2.Network([64, 5, 10], cost=network2.QuadraticCost))
+    for each in (net, twin):
+        random.seed(1)
+        each.SGD(pairs(40), 1, 10, 0.5)
+    close(net, twin.weights, twin.biases)
+
+    class Absolute(network2.QuadraticCost):
+        engine = "absolute"
+
+    nabla_b, _ = network2.Network([64, 5, 10], cost=Absolute).backprop(*pairs(1)[0])
+    assert nabla_b[-1].shape == (10, 1)
+
+    class Unknown:
+        pass
+
+    with pytest.raises(TypeError, match=r"cost = .*Unknown'> has no attribute 'engine'; expected"):
+        network2.Network([64, 5, 10], cost=Unknown)
 
 
 def test_json_files(tmp_path):

@@ -75,10 +75,27 @@ def test_engine_equals_reference(output, cost, table, dtype):
                 assert distance(value, expected) < TOLERANCE[dtype], (name, sizes)
 
 
+def test_every_pair_is_certified_or_refused():
+    outputs, names = [s for s in SIGMAS if "(" not in s], list(costs.COSTS)[:10]
+    assert (len(outputs), len(names)) == (14, 10)
+    taken = 0
+    for output in outputs:
+        for cost in names:
+            if (output, cost) in PAIRS:
+                assert Network([2, 3], output=output, cost=cost).cost.name == cost
+                taken += 1
+            else:
+                with pytest.raises(ValueError, match=r"needs outputs between .*; use output="):
+                    Network([2, 3], output=output, cost=cost)
+    assert taken == 105  # of 140; the other 35 have no value somewhere
+
+
 @pytest.mark.parametrize(("output", "cost"), PAIRS)
-def test_certificate(output, cost):
+def test_certificate(output, cost, table, dtype):
     rng = np.random.default_rng(3)
-    net = Network([4, 6, 5, 3], activation=["tanh", "relu"], output=output, cost=cost, rng=2)
+    net = Network(
+        [4, 6, 5, 3], activation=["tanh", "relu"], output=output, cost=cost, dtype=dtype, rng=2
+    )
     certificate = certify(net, rng.random((8, 4)) - 0.5, targets_for(cost, 8, 3, rng))
     assert certificate.passed, str(certificate)
     assert [r.equation for r in certificate.residuals].count("BP4") == 3

@@ -9,6 +9,14 @@ RNG = np.random.default_rng(9)
 X = RNG.normal(size=(7, 4))
 Y = RNG.random((7, 3))
 STEP = 1e-30
+PAIRS = [
+    (output, cost)
+    for output in activations.ACTIVATIONS
+    for cost in costs.COSTS
+    if costs.get(cost).domain == (-np.inf, np.inf)
+    or output in ("sigmoid", "softmax")
+    or (output, cost) == ("softplus", "poisson")
+]
 
 
 def network(**changes):
@@ -66,25 +74,83 @@ def moved(net, v, by):
     return other
 
 
-@pytest.mark.parametrize("sigma", activations.ACTIVATIONS)
-def test_hessian_of_every_activation_against_differences(sigma):
+def by_complex_step(net, x, y, v):
+    """H v from the reference: BP1 to BP4 at w + i h v, the imaginary part."""
+    moved, at = [], 0
+    for w, b in zip(net.weights, net.biases, strict=True):
+        for p in (w, b):
+            moved.append(p.astype(float) + 1j * STEP * v[at : at + p.size].reshape(p.shape))
+            at += p.size
+    x = x * net.input_scale + net.input_shift + 0j
+    g = reference.backprop(moved[::2], moved[1::2], net.activations, net.cost, x, y)
+    return flat(net, g).imag / STEP
+
+
+def check_hessian(net, x=X, y=Y, targets=None, tolerance=1e-11):
+    v = RNG.normal(size=sum(w.size + b.size for w, b in zip(net.weights, net.biases, strict=True)))
+    truth = by_complex_step(net, x, y, v)
+    found = net.hessian_vector_product(x, y if targets is None else targets, v)
+    assert found.dtype == np.float64
+    assert np.abs(found - truth).max() <= tolerance * np.abs(truth).max()
+
+
+@pytest.mark.parametrize("sigma", [*activations.ACTIVATIONS, "leaky_relu(0.3)", "elu(0.5)"])
+def test_hessian_with_every_activation_inside(sigma):
     net = network(activation=sigma)
-    v = RNG.normal(size=4 * 9 + 9 + 9 * 5 + 5 + 5 * 3 + 3)
-    ahead, back = (moved(net, v, by).gradients(X, Y) for by in (1e-5, -1e-5))
-    truth = (flat(net, ahead) - flat(net, back)) / 2e-5
-    found = net.hessian_vector_product(X, Y, v)
-    assert np.abs(found - truth).max() <= 1e-6 * max(1.0, np.abs(truth).max())
+    net.weights = [3 * w for w in net.weights]  # off the straight part of each
+    check_hessian(net)
 
 
-@pytest.mark.parametrize("cost", costs.COSTS)
-def test_hessian_of_every_cost_against_differences(cost):
-    output = "sigmoid" if costs.get(cost).domain[0] == 0 else "identity"
-    net = network(cost=cost, output=output)
+@pytest.mark.parametrize(("output", "cost"), PAIRS)
+def test_hessian_of_every_output_and_cost(output, cost):
+    net = network(output=output, cost=cost, input_scale=[0.5, 2.0, 1.0, -1.0], input_shift=0.3)
+    check_hessian(net)
+
+
+def test_hessian_against_differences():
+    net = network(activation="gelu", cost="quadratic")
     v = RNG.normal(size=113)
     ahead, back = (moved(net, v, by).gradients(X, Y) for by in (1e-5, -1e-5))
     truth = (flat(net, ahead) - flat(net, back)) / 2e-5
     found = net.hessian_vector_product(X, Y, v)
-    assert np.abs(found - truth).max() <= 1e-6 * max(1.0, np.abs(truth).max())
+    assert np.abs(found - truth).max() <= 1e-6 * np.abs(truth).max()
+
+
+def test_hessian_of_one_weight_worked_by_hand():
+    # C = (w x + b - y)^2 / 2: the second derivatives are x^2, x and 1.
+    net = Network([1, 1], output="identity", dtype="float64", rng=0)
+    rows = [net.hessian_vector_product([[3.0]], [[1.0]], v).tolist() for v in np.eye(2)]
+    assert rows == [[9, 3], [3, 1]]
+
+
+def test_hessian_of_labels_and_of_float32():
+    labels = np.arange(7) % 3
+    check_hessian(network(dtype="float32"), y=np.eye(3)[labels], targets=labels)
+    one = Network([4, 5, 1], cost="cross_entropy", dtype="float64", rng=0)
+    check_hessian(one, y=(labels > 1)[:, None] * 1.0, targets=labels > 1)
+
+
+def test_hessian_of_saturated_outputs_is_finite():
+    for output, cost in PAIRS:
+        net = network(output=output, cost=cost)
+        net.set_weights(2, w=1e3 * np.sign(net.weights[2]))
+        v = np.ones(113)
+        assert np.isfinite(net.hessian_vector_product(X, Y, v)).all(), (output, cost)
+
+
+def test_hessian_with_functions_of_ones_own():
+    activations.register("inside_sine", np.sin, lambda z, a: np.cos(z))
+    activations.register(
+        "inside_softmax", activations.softmax.function, image=(0, 1),
+        vector_jacobian=lambda z, a, g: a * (g - (g * a).sum(axis=1)[:, None]),
+    )  # fmt: skip
+    costs.register("inside_cost", lambda a, y: ((a - y) ** 4).sum(1), lambda a, y: 4 * (a - y) ** 3)
+    check_hessian(network(activation=["inside_sine", "inside_softmax"], cost="inside_cost"))
+    activations.register("inside_real", lambda z: z / (1 + np.abs(z.real) * (1 + 0 * z.real)),
+                         lambda z, a: 1 / (1 + np.abs(z.real)) ** 2)  # fmt: skip
+    net = network(activation="inside_real")
+    with pytest.raises(ValueError, match=r"'inside_real' refuses complex numbers, from which"):
+        net.hessian_vector_product(X, Y, np.ones(113))
 
 
 def test_hessian_is_symmetric():
@@ -97,6 +163,8 @@ def test_hessian_is_symmetric():
 def test_vectors_that_do_not_fit():
     with pytest.raises(ValueError, match=r"v has shape \(3,\), expected \(113,\)"):
         network().hessian_vector_product(X, Y, np.ones(3))
+    with pytest.raises(ValueError, match="X contains NaN at row 0, column 0"):
+        network().hessian_vector_product(X * np.nan, Y, np.ones(113))
     with pytest.raises(ValueError, match="v holds NaN"):
         network().hessian_vector_product(X, Y, np.full(113, np.nan))
 

@@ -1,6 +1,7 @@
 """Many networks over one data set."""
 
-from concurrent.futures import ProcessPoolExecutor
+import threading
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -48,6 +49,38 @@ def test_one_that_fails_does_not_stop_the_others():
     assert "did you mean 'adam'" in str(found[2][1])
     with pytest.raises(ValueError, match="X has 4"):
         list(train_many(specs[1:2], X, Y, output="softmax", on_error="raise"))
+
+
+def test_results_come_as_they_finish():
+    # The first waits, in its first epoch, for the second to have been handed out.
+    handed_out = threading.Event()
+
+    class Wait:
+        def on_epoch_end(self, net, history):
+            assert handed_out.wait(60)
+
+    specs = [{"sizes": [4, 3], "rng": 0, "callbacks": [Wait()]}, {"sizes": [4, 3], "rng": 1}]
+    with ThreadPoolExecutor(2) as pool:
+        order = []
+        for i, _, _ in train_many(specs, X, Y, output="softmax", executor=pool):
+            order.append(i)
+            handed_out.set()
+    assert order == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("specs", "options", "message"),
+    [
+        (3, {}, "specs = 3, expected a list of dicts"),
+        ("abc", {}, "specs = 'abc', expected a list"),
+        ({"sizes": [4, 3]}, {}, r"specs = {'sizes': \[4, 3\]}, expected a list of dicts"),
+        ([SPECS[0], 3], {}, r"specs\[1\] = 3, expected a dict of arguments"),
+        (SPECS, {"executor": "threads"}, "executor = 'threads', expected a concurrent.futures"),
+    ],
+)
+def test_arguments_of_the_wrong_kind(specs, options, message):
+    with pytest.raises(TypeError, match=message):
+        train_many(specs, X, Y, **options)
 
 
 def test_specs_that_are_refused():

@@ -161,6 +161,25 @@ def test_a_layer_that_does_not_learn_is_named():
         network().train(X, LABELS, epochs=3)
 
 
+def test_outputs_that_are_dead_are_named():
+    def outputs(shift, targets, **changes):
+        net = Network([4, 5, 1], activation="tanh", dtype="float64", rng=0, **changes)
+        net.set_weights(1, b=[shift])
+        return net.train(X, targets, epochs=2, learning_rate=0.01)
+
+    with pytest.warns(LearningWarning, match=r"layer 2, the output, does not learn: no error goes"):
+        outputs(-100.0, np.ones(60), output="relu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        outputs(-100.0, np.zeros(60), output="relu")  # which fits
+        outputs(9.0, np.ones(60, int), output="identity", cost="hinge")  # every margin is kept
+        # The 128 rows looked at keep theirs; the others learn.
+        learns = Network([1, 1], output="identity", cost="hinge", init="zeros", rng=0)
+        learns.weights = [np.ones((1, 1))]
+        x = np.where(np.arange(300) < 128, 5.0, 0.5)[:, None]
+        learns.train(x, np.ones(300, int), epochs=2, batch_size=300, learning_rate=0.01)
+
+
 # ---- noise -------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cbackprop import DivergenceError, Network, load, reference
-from cbackprop.optimizers import OPTIMIZERS, SGD, Adam, Momentum, NAdam, get
+from cbackprop.optimizers import LBFGS, OPTIMIZERS, SGD, Adam, Momentum, NAdam, get
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(40, 5))
@@ -64,35 +64,50 @@ def test_against_the_reference(name, constants, table):
     eta = 0.01
     rule = OPTIMIZERS[name](eta, **(OTHER[name] if constants == "other" else {}))
     net = network()
-    expected = by_reference(net, rule, 20, 10, eta, 0.3)
-    net.train(X, Y, epochs=5, batch_size=10, shuffle=False, optimizer=rule, l2=0.3)
+    expected = by_reference(net, rule, 100, 10, eta, 0.3)
+    net.train(X, Y, epochs=25, batch_size=10, shuffle=False, optimizer=rule, l2=0.3)
     for mine, truth in zip(parameters(net), expected, strict=True):
         np.testing.assert_allclose(mine, truth, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_against_pytorch(name, dtype):
-    torch = pytest.importorskip("torch")
-    classes = {
-        "momentum": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9),
-        "nesterov": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, nesterov=True),
-        "amsgrad": lambda p: torch.optim.Adam(p, amsgrad=True),
-        "sgd": lambda p: torch.optim.SGD(p, lr=0.01),
-        "adagrad": torch.optim.Adagrad, "rmsprop": torch.optim.RMSprop,
-        "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "nadam": torch.optim.NAdam,
-        "rprop": torch.optim.Rprop,
-    }  # fmt: skip
-    if name not in classes:
+def in_pytorch(torch, name, theta, other):
+    """PyTorch's optimiser with its defaults, or with the constants of OTHER."""
+    kinds = {"momentum": "SGD", "nesterov": "SGD", "amsgrad": "Adam", "sgd": "SGD",
+             "adagrad": "Adagrad", "rmsprop": "RMSprop", "adam": "Adam", "adamw": "AdamW",
+             "nadam": "NAdam", "rprop": "Rprop"}  # fmt: skip
+    if name not in kinds:
         pytest.skip("PyTorch does not have it")
+    options = {
+        "momentum": {"lr": 0.01, "momentum": 0.9},
+        "nesterov": {"lr": 0.01, "momentum": 0.9, "nesterov": True},
+        "amsgrad": {"amsgrad": True},
+        "sgd": {"lr": 0.01},
+    }.get(name, {})
+    given = dict(OTHER[name]) if other else {}
+    if "beta1" in given:
+        options["betas"] = (given.pop("beta1"), given.pop("beta2"))
+    if "shrink" in given:
+        options["etas"] = (given.pop("shrink"), given.pop("grow"))
+        options["step_sizes"] = (given.pop("least"), given.pop("most"))
+    if "learning_rate_decay" in given:
+        options["lr_decay"] = given.pop("learning_rate_decay")
+    return getattr(torch.optim, kinds[name])(theta, **{**options, **given})
+
+
+@pytest.mark.parametrize("constants", ["default", "other"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_against_pytorch(name, constants, dtype):
+    torch = pytest.importorskip("torch")
     net = network(dtype=dtype)
     theta = [torch.tensor(p, requires_grad=True) for p in parameters(net)]
-    their = classes[name](theta)
+    their = in_pytorch(torch, name, theta, constants == "other")
+    rule = OPTIMIZERS[name](**(OTHER[name] if constants == "other" else {}))
     for _ in range(100):
         g = net.gradients(X, Y)
         for p, slope in zip(theta, [*g.nabla_w, *g.nabla_b], strict=True):
             p.grad = torch.tensor(slope)
         their.step()
-        net.apply_gradients(g, optimizer=name)
+        net.apply_gradients(g, optimizer=rule)
     for mine, truth in zip(parameters(net), theta, strict=True):
         truth = truth.detach().numpy()
         assert np.abs(mine - truth).max() <= 1e-6 * max(1, np.abs(truth).max())
@@ -113,6 +128,7 @@ def test_a_step_of_training_is_a_step_with_its_gradients(name, dtype):
 WAYS = {
     "at once": lambda net, folder: net,
     "pickle": lambda net, folder: pickle.loads(pickle.dumps(net)),
+    "copy": lambda net, folder: copy.copy(net),
     "deepcopy": lambda net, folder: copy.deepcopy(net),
     "file": lambda net, folder: (net.save(folder / "net"), load(folder / "net"))[1],
 }
@@ -244,6 +260,8 @@ def test_refused_data_leaves_the_memory():
         (lambda: Adam(eps=0.0), r"eps = 0\.0, expected a finite number >= 1e-30"),
         (lambda: NAdam(learning_rate=0), "learning_rate = 0, expected a finite number > 0"),
         (lambda: get("adem"), r"optimizer = 'adem', expected one of: sgd, .*adam"),
+        (lambda: get("lbfgs"), r"optimizer = 'lbfgs' looks at all of the data .* only train has"),
+        (lambda: get(LBFGS()), r"optimizer = LBFGS\(.*only train has it"),
     ],
 )
 def test_constants_out_of_range(make, message):

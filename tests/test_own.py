@@ -195,6 +195,27 @@ def test_wrong_functions_are_refused(register, arguments, named, message):
     assert arguments[0] not in ("x1", "x2") or arguments[0] not in activations.ACTIVATIONS
 
 
+@pytest.mark.parametrize(
+    ("pair", "error", "message"),
+    [
+        (3, TypeError, r"= 3, expected a pair of numbers \(low, high\)"),
+        ("ab", TypeError, r"= 'ab', expected a pair of numbers"),
+        ((0, 1, 2), TypeError, r"= \(0, 1, 2\), expected a pair of numbers"),
+        ((1, 0), ValueError, r"= \(1, 0\), expected \(low, high\) with low < high"),
+        ((np.nan, 1), ValueError, r"= \(nan, 1\), expected \(low, high\) with low < high"),
+    ],
+)
+def test_intervals_that_are_none(pair, error, message):
+    with pytest.raises(error, match="^image " + message):
+        activations.register("x8", np.tanh, lambda z, a: 1 - a * a, image=pair)
+    for name in ("domain", "targets"):
+        with pytest.raises(error, match=f"^{name} {message}"):
+            costs.register(
+                "x8", lambda a, y: (a - y).sum(1), lambda a, y: 0 * a + 1, **{name: pair}
+            )
+    assert "x8" not in [*activations.ACTIVATIONS, *costs.COSTS]
+
+
 def test_a_missing_dtype_is_named(compiled):
     pair = (compiled.sigma32, compiled.product32)
     activations.register_compiled("only_single", float32=pair)

@@ -53,6 +53,25 @@ def test_a_schedule_in_parts_is_the_whole(name, optimizer, tmp_path):
     assert len(set(history.learning_rate)) > 1
 
 
+@pytest.mark.parametrize("dropout", [0.0, [0.2, 0.3]], ids=["whole", "dropout"])
+@pytest.mark.parametrize("name", ["a number", *SCHEDULES])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_twice_n_is_2n_whatever_optimiser_schedule_and_dropout(optimizer, name, dropout):
+    options = {
+        "learning_rate": SCHEDULES.get(name, 0.05), "batch_size": 7, "optimizer": optimizer,
+        "dropout": dropout,
+    }  # fmt: skip
+    whole, parts = network(), network()
+    whole.train(X, LABELS, epochs=6, **options)
+    for _ in range(2):
+        parts.train(X, LABELS, epochs=3, **options)
+    assert bits(parts) == bits(whole)
+    found, expected = (net.history.to_dict() for net in (parts, whole))
+    for history in (found, expected):
+        del history["seconds"]
+    assert found == expected
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_a_schedule_is_one_rate_after_the_other(threads):
     rates = [0.5, 0.1, 0.3]
@@ -108,6 +127,80 @@ def test_rates_out_of_range(rate, message):
     assert bits(net) == before
 
 
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: schedules.StepDecay(0.5, 0), ValueError, "every of StepDecay = 0, expected an"),
+        (lambda: schedules.StepDecay(-0.5, 2), ValueError, r"rate of StepDecay = -0\.5, expected"),
+        (lambda: schedules.StepDecay(0.5, 2, 0.0), ValueError, r"factor of StepDecay = 0\.0"),
+        (lambda: schedules.Exponential("a", 0.9), TypeError, "rate of Exponential = 'a', expected"),
+        (lambda: schedules.Exponential(0.5, -1), ValueError, "factor of Exponential = -1"),
+        (lambda: schedules.Cosine(0.5, 0), ValueError, "epochs of Cosine = 0, expected an integer"),
+        (lambda: schedules.Cosine(0.5, 9, -1.0), ValueError, r"least of Cosine = -1\.0, expected"),
+        (lambda: schedules.OneCycle(0.5, 9, 2.0), ValueError, r"rising of OneCycle = 2\.0"),
+        (lambda: schedules.OneCycle(0.5, 9, start_divisor=0), ValueError, "start_divisor of One"),
+        (lambda: schedules.OneCycle(0, 9), ValueError, "most of OneCycle = 0, expected"),
+        (lambda: schedules.WarmUp(0.5, 0), ValueError, "epochs of WarmUp = 0, expected"),
+        (lambda: schedules.WarmUp("a", 3), TypeError, "rate of WarmUp = 'a', expected"),
+        (lambda: schedules.WarmUp(-1, 3), ValueError, "rate of WarmUp = -1, expected"),
+        (
+            lambda: schedules.WarmUp(schedules.ReduceOnPlateau(0.5), 3),
+            TypeError,
+            r"rate of WarmUp = ReduceOnPlateau.*, expected a number or a callable of the epoch",
+        ),
+        (lambda: schedules.WarmUp(per_step(abs), 3), TypeError, "rate of WarmUp = per_step"),
+        (
+            lambda: schedules.WarmUp(schedules.Cosine, 3),
+            TypeError,
+            r"is a class; .*Cosine\(\.\.\.\)",
+        ),
+        (lambda: schedules.ReduceOnPlateau(0), ValueError, "rate of ReduceOnPlateau = 0"),
+        (lambda: schedules.ReduceOnPlateau(1, 1.0), ValueError, r"factor of .* = 1\.0, expected a"),
+        (lambda: schedules.ReduceOnPlateau(1, patience=-1), ValueError, "patience of Reduce"),
+        (lambda: schedules.HalveOnStall(-1.0), ValueError, r"rate of HalveOnStall = -1\.0"),
+        (lambda: schedules.HalveOnStall(1.0, 0), ValueError, "patience of HalveOnStall = 0"),
+        (lambda: schedules.HalveOnStall(1.0, divisor=1), ValueError, "divisor of HalveOnStall = 1"),
+        (lambda: per_step(3), TypeError, "function of per_step = 3, expected a callable"),
+        (lambda: EarlyStopping(restore_best="no"), TypeError, "restore_best = 'no', expected True"),
+    ],
+)
+def test_schedules_out_of_range(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+class After3:
+    after = 3
+
+
+@pytest.mark.parametrize(
+    ("rate", "error", "message"),
+    [
+        (schedules.Cosine, TypeError, r"learning_rate = <class .*Cosine'> is a class; make an obj"),
+        (schedules.HalveOnStall, TypeError, r"HalveOnStall'> is a class; make an object: Halve"),
+        (After3(), TypeError, "learning_rate = 3, expected a callable"),
+        (lambda e: 0.1 - 0.05 * e, ValueError, "learning_rate of epoch 2 = 0.0, expected a finite"),
+        (lambda e: "x", TypeError, "learning_rate of epoch 0 = 'x', expected"),
+    ],
+)
+def test_a_bad_schedule_changes_nothing_even_epoch_by_epoch(rate, error, message):
+    net = network()
+    before = bits(net)
+    for data in ((X, LABELS), ([(X, LABELS)],)):
+        with pytest.raises(error, match=message):
+            net.train(*data, epochs=5, learning_rate=rate, validation_data=(X, LABELS))
+        assert bits(net) == before
+        assert net.steps == 0
+
+
+def test_epochs_without_end_may_have_a_schedule():
+    stop = Recorder(stop_after=2)
+    history = network().train(
+        X, LABELS, epochs=10**12, learning_rate=lambda e: 0.1, callbacks=[stop]
+    )
+    assert len(history) == 2
+
+
 # ---- validation and early stopping ------------------------------------------------------
 
 
@@ -157,6 +250,55 @@ def test_smoothed_labels_are_split_as_the_labels_are():
     assert bits(alone) == bits(split)
 
 
+SEVERAL = (RNG.random((60, 3)) > 0.5).astype(float)
+ONE_HOT = np.eye(3)[LABELS]
+
+
+@pytest.mark.parametrize(
+    ("cost", "targets", "held_out", "name"),
+    [
+        ("quadratic", Y, ONE_HOT, "r2"),
+        ("quadratic", SEVERAL, ONE_HOT, "r2"),
+        ("quadratic", Y, LABELS, "r2"),
+        ("cross_entropy", SEVERAL, ONE_HOT, "accuracy"),
+        ("cross_entropy", Y, SEVERAL, "r2"),
+    ],
+)
+def test_validation_is_scored_as_training_is(cost, targets, held_out, name):
+    # Rows that happen to be one-hot, where training saw real numbers or several labels at once.
+    net = network(output="sigmoid", cost=cost)
+    history = net.train(X, targets, validation_data=(X, held_out), monitor=["evaluation_accuracy"])
+    a = net.predict(X)
+    y = ONE_HOT if held_out is LABELS else held_out
+    if name == "r2":
+        truth = (1 - ((a - y) ** 2).sum(0) / ((y - y.mean(0)) ** 2).sum(0)).mean()
+    else:
+        truth = ((a >= 0.5) == (y == 1)).all(axis=1).mean()
+    assert history.score_name == name
+    assert history.validation_score == [pytest.approx(truth, rel=1e-12)]
+    assert history.monitored["evaluation_accuracy"] == history.validation_score
+
+
+def test_whole_numbers_may_validate_real_ones():
+    net = Network([4, 5, 1], output="sigmoid", cost="quadratic", dtype="float64", rng=0)
+    history = net.train(X, Y[:, 0], validation_data=(X, LABELS))
+    a = net.predict(X)[:, 0]
+    truth = 1 - ((a - LABELS) ** 2).sum() / ((LABELS - LABELS.mean()) ** 2).sum()
+    assert history.validation_score == [pytest.approx(truth, rel=1e-12)]
+    with pytest.raises((TypeError, ValueError), match=r"y of validation_data"):
+        net.train(X, Y[:, 0], validation_data=(X, np.array(["a", "b"])[LABELS % 2]))
+
+
+@pytest.mark.parametrize("targets", [LABELS, ONE_HOT])
+def test_real_numbers_cannot_validate_labels(targets):
+    net = network(cost="quadratic")
+    before = bits(net)
+    with pytest.raises(ValueError, match="y of validation_data holds real numbers, but the netw"):
+        net.train(X, targets, validation_data=(X, Y))
+    assert bits(net) == before
+    assert net.steps == 0
+
+
 def test_early_stopping_puts_the_best_weights_back():
     net = network()
     stopping = EarlyStopping(patience=3)
@@ -181,6 +323,50 @@ def test_early_stopping_on_a_score_rises():
         X, LABELS, epochs=300, early_stopping=EarlyStopping("score", patience=2, min_delta=1.0)
     )
     assert len(history) == 3
+
+
+# ---- several labels at once, one sample at a time ---------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("output", "cost", "threshold"), [("sigmoid", "cross_entropy", 0.5), ("identity", "hinge", 0.0)]
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_several_labels_at_once(output, cost, threshold, threads, dtype):
+    labels = np.column_stack([X[:, 0] > 0, X[:, 1] + X[:, 2] > 0, X[:, 3] < 0.5]).astype(np.uint8)
+    net = network(activation="tanh", output=output, cost=cost, dtype=dtype)
+    g, before = net.gradients(X, labels), net.predict(X)
+    y = labels.astype(float)
+    if cost == "cross_entropy":  # the output error is a - y of each output for itself
+        np.testing.assert_allclose(g.delta[-1], before - y, rtol=1e-4, atol=1e-6)
+        values = -(y * np.log(before) + (1 - y) * np.log(1 - before))
+    else:
+        values = np.maximum(0, 1 - (2 * y - 1) * before)
+    assert g.cost == pytest.approx(values.sum(axis=1).mean(), rel=1e-5)
+    # A full batch: cost and score of the epoch are those of the network before it.
+    history = net.train(X, labels, batch_size=60, n_threads=threads)
+    right = ((before >= threshold) == labels).all(axis=1)
+    assert history.score_name == "accuracy"
+    assert history.score[0] == pytest.approx(right.mean())
+    net.train(X, labels, epochs=300, batch_size=5, learning_rate=0.1, n_threads=threads)
+    found = net.evaluate(X, labels)["accuracy"]
+    assert found == ((net.predict(X) >= threshold) == labels).all(axis=1).mean()
+    assert found > 0.9
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("targets", [LABELS, Y], ids=["labels", "real"])
+def test_a_mini_batch_of_one_is_one_sample_after_the_other(optimizer, targets, dtype):
+    output = "softmax" if targets is LABELS else "identity"
+    whole, parts = network(output=output, dtype=dtype), network(output=output, dtype=dtype)
+    options = {"batch_size": 1, "optimizer": optimizer}
+    history = whole.train(X, targets, shuffle=False, **options)
+    costs = [
+        parts.train(X[i : i + 1], targets[i : i + 1], **options).cost[0] for i in range(len(X))
+    ]
+    assert bits(parts) == bits(whole)
+    assert whole.steps == parts.steps == 60
+    assert history.cost[0] == pytest.approx(np.mean(costs), rel=1e-12)
 
 
 # ---- callbacks --------------------------------------------------------------------------
@@ -395,6 +581,7 @@ def test_no_dropout_is_no_dropout():
         ({"validation_split": 1.0}, ValueError, "validation_split = 1.0, expected a number below"),
         ({"validation_split": 0.001}, ValueError, "leaves 0 to validate on"),
         ({"validation_split": 0.1, "validation_data": (X, LABELS)}, ValueError, "give one of"),
+        ({"dropout": np.array(1.0)}, ValueError, "dropout = 1.0, expected probabilities below 1"),
         ({"early_stopping": True}, ValueError, "give validation_data= or validation_split="),
         ({"early_stopping": 3, "validation_split": 0.1}, TypeError, "early_stopping = 3, expected"),
         ({"callbacks": print}, TypeError, "callbacks = <built-in function print>, expected a list"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cbackprop import Network
-from cbackprop.optimizers import SGD
+from cbackprop.optimizers import LBFGS, SGD
 
 M = 12
 X = np.random.default_rng(1).integers(-8, 9, (M, 4)).astype(np.float32)
@@ -95,6 +95,20 @@ def test_network_arguments(changes, error, match):
     with pytest.raises((ValueError, TypeError), match=match) as caught:
         network(**changes)
     assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(
+    ("init", "error", "match"),
+    [
+        (lambda n, m, rng: np.zeros((m, n)), TypeError, r"init returned ndarray, expected a pair"),
+        (lambda n, m, rng: (np.zeros((m, n)),), TypeError, r"init returned tuple, expected a pair"),
+        (lambda n, m, rng: (np.zeros((n, m)), np.zeros(m)), ValueError, r"init returned shapes"),
+        (lambda n, m, rng: (np.full((m, n), np.nan), np.zeros(m)), ValueError, r"not finite"),
+    ],
+)
+def test_initial_weights_that_are_refused(init, error, match):
+    with pytest.raises(error, match=match):
+        network(init=init)
 
 
 @pytest.mark.parametrize("output", ["sigmoid", "softmax"])
@@ -310,7 +324,10 @@ def test_targets_outside_of_the_cost(value):
             r"learning_rate = 0.1 and optimizer = SGD\(learning_rate=0.1\) both give the rate",
         ),
         ({"optimizer": "adamm"}, ValueError, r"optimizer = 'adamm', expected one of:.*sgd"),
-        ({"optimizer": SGD}, ValueError, r"optimizer = <class .*SGD'>, expected one of"),
+        ({"optimizer": SGD}, TypeError, r"optimizer = <class .*SGD'> is a class; .*: SGD\(\)"),
+        ({"optimizer": LBFGS}, TypeError, r"is a class; make an object: LBFGS\(\)"),
+        ({"shuffle": "no"}, TypeError, r"shuffle = 'no', expected True or False"),
+        ({"shuffle": 0}, TypeError, r"shuffle = 0, expected True or False"),
         ({"l2": -1.0}, ValueError, r"l2 = -1.0, expected a finite number >= 0"),
         ({"l2": np.nan}, ValueError, r"l2 = nan, expected a finite number >= 0"),
         ({"l2": True}, TypeError, r"l2 = True, expected a finite number >= 0"),

@@ -12,10 +12,32 @@ from numpy.typing import NDArray
 
 import cbackprop
 from cbackprop import _run, _threads
+from cbackprop import _validation as check
 from cbackprop.optimizers import SGD
 
 Array = NDArray[Any]
 Pairs = Sequence[tuple[Array, Any]]
+
+
+def checked(data: list[Any], epochs: Any, mini_batch_size: Any, eta: Any, lmbda: Any = 0.0) -> None:
+    """What SGD takes, looked at before anything is shuffled or printed."""
+    if not data:
+        raise ValueError("training_data has no pairs, expected at least one (x, y)")
+    check.integer("epochs", epochs, 0)
+    check.integer("mini_batch_size", mini_batch_size, 1)
+    check.real("eta", eta, 0)
+    check.real("lmbda", lmbda, 0)
+
+
+def engine_name(cost: Any) -> str:
+    """The engine's name of a cost class of network2."""
+    name = getattr(cost, "engine", None)
+    if not isinstance(name, str):
+        raise TypeError(
+            f"cost = {cost!r} has no attribute 'engine'; expected QuadraticCost, CrossEntropyCost, "
+            "or a class with the name of a cost there, such as one of costs.register"
+        )
+    return name
 
 
 def stacked(data: Pairs) -> tuple[Array, Array]:
@@ -76,13 +98,16 @@ def copies(net: cbackprop.Network) -> tuple[list[Array], list[Array]]:
 
 
 class SigmoidNetwork:
-    """What the book's two networks have in common; ``engine_cost`` is the engine's name of
-    their cost."""
+    """What the book's two networks have in common."""
 
     sizes: Sequence[int]
     weights: list[Array]
     biases: list[Array]
-    engine_cost: str
+
+    @property
+    def engine_cost(self) -> str:
+        """The engine's name of the cost."""
+        raise NotImplementedError
 
     def _loaded(self) -> cbackprop.Network:
         """A network of this package with these weights."""

@@ -29,7 +29,10 @@ class Network(_engine.SigmoidNetwork):
         ``numpy.random`` in the book's order: all biases, then all weights.
     """
 
-    engine_cost = "quadratic"
+    @property
+    def engine_cost(self) -> str:
+        """The engine's name of the cost."""
+        return "quadratic"
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self.num_layers = len(sizes)
@@ -51,6 +54,7 @@ class Network(_engine.SigmoidNetwork):
         """
         if not isinstance(training_data, list):
             training_data = list(training_data)
+        _engine.checked(training_data, epochs, mini_batch_size, eta)
         if test_data is not None:
             test_data = list(test_data)
         trainer = _engine.Trainer(self.sizes, self.engine_cost, training_data)

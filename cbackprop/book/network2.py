@@ -72,7 +72,26 @@ class Network(_engine.SigmoidNetwork):
     sizes : sequence of int
         Neurons in each layer, input first.
     cost : class
-        CrossEntropyCost or QuadraticCost.
+        CrossEntropyCost or QuadraticCost; or a class with their methods whose ``engine`` is the
+        name of a cost of this package.
+
+    Examples
+    --------
+    >>> import random
+    >>> random.seed(0)
+    >>> np.random.seed(0)
+    >>> pairs = [(np.array([[0.0], [1.0]]), np.array([[1.0]])),
+    ...          (np.array([[1.0], [1.0]]), np.array([[0.0]]))]
+    >>> net = Network([2, 3, 1], cost=QuadraticCost)
+    >>> _, _, cost, _ = net.SGD(pairs, 2, 1, 3.0, monitor_training_cost=True)
+    Epoch 0 training complete
+    Cost on training data: 0...
+    <BLANKLINE>
+    Epoch 1 training complete
+    Cost on training data: 0...
+    <BLANKLINE>
+    >>> cost[1] < cost[0]
+    True
     """
 
     def __init__(self, sizes: Sequence[int], cost: Any = CrossEntropyCost) -> None:
@@ -80,7 +99,12 @@ class Network(_engine.SigmoidNetwork):
         self.sizes = sizes
         self.default_weight_initializer()
         self.cost = cost
-        self.engine_cost = cost.engine
+        _engine.engine_name(cost)
+
+    @property
+    def engine_cost(self) -> str:
+        """The engine's name of the cost."""
+        return _engine.engine_name(self.cost)
 
     def default_weight_initializer(self) -> None:
         """Biases from N(0, 1), weights from N(0, 1 / n_in)."""
@@ -118,7 +142,10 @@ class Network(_engine.SigmoidNetwork):
         """
         if not isinstance(training_data, list):
             training_data = list(training_data)
+        _engine.checked(training_data, epochs, mini_batch_size, eta, lmbda)
         evaluation = list(evaluation_data) if evaluation_data is not None else []
+        if not evaluation and (monitor_evaluation_cost or monitor_evaluation_accuracy):
+            raise ValueError("evaluation_data is missing or empty; the monitors of it need pairs")
         n = len(training_data)
         trainer = _engine.Trainer(self.sizes, self.engine_cost, training_data)
         curves: tuple[list[float], list[int], list[float], list[int]] = ([], [], [], [])
