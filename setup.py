@@ -35,8 +35,11 @@ if sanitize:
     flags += ["-g", "-fno-omit-frame-pointer", f"-fsanitize={sanitize}"]
     link += [f"-fsanitize={sanitize}"]
 
-# ARCHFLAGS is how a macOS build names the machine it is for.
-machine = platform.machine().lower()
+# The machine it is built for, which need not be this one: a cross build sets
+# _PYTHON_HOST_PLATFORM, which get_platform repeats ("linux-aarch64"), macOS ARCHFLAGS.
+machine = sysconfig.get_platform().rpartition("-")[2].lower()
+if machine.startswith("universal"):
+    machine = platform.machine().lower()
 if "arm64" in os.environ.get("ARCHFLAGS", ""):
     machine = "arm64"
 widths = {"portable": []}
@@ -45,7 +48,9 @@ if machine in ("x86_64", "amd64"):
     widths["avx512"] = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
     widths["avx512"] += ["-mprefer-vector-width=512"]
 elif machine in ("aarch64", "arm64"):
-    widths["neon"] = []
+    # GCC would first order the loads of a tile for speed and then run out of registers: with it
+    # 12 rows of two vectors kept five sums on the stack. Clang does not know the switch.
+    widths["neon"] = ["-fno-schedule-insns", "-Wno-ignored-optimization-argument"]
 
 
 def library(name, sources, extra=()):

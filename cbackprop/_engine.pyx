@@ -133,10 +133,14 @@ cdef uintptr_t address(array) except? 0:
 cdef bint look_at(array, Py_buffer *buffer, cb_rows *rows) except -1:
     # Takes the array's buffer; 0, with nothing taken, where it is not a matrix that the
     # kernels read in place: native and aligned uint8, float32 or float64.
+    # Here and elsewhere no except clause returns: docs/decisions.md.
     cdef cb_index item
+    cdef bint readable = True
     try:
         PyObject_GetBuffer(array, buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT)
     except (ValueError, BufferError):   # dates, for instance
+        readable = False
+    if not readable:
         return 0
     cdef char kind = buffer.format[0] if buffer.format[1] == 0 else 0
     if buffer.ndim == 2 and (kind == b"f" or kind == b"d" or kind == b"B"):
@@ -490,13 +494,17 @@ cdef class Engine:
     cdef Workspace workspace(self, cb_index m, int threads, int kind, int score):
         # One that was used before if it fits: list.pop is atomic, so threads may ask.
         cdef Workspace w
+        cdef list spare
         if kind == INFERENCE and m <= CB_FEW_ROWS:
             kind, m = FEW, CB_FEW_ROWS
-        try:
-            w = (<list>self.spare[kind]).pop()
-        except IndexError:
-            return Workspace(self, m, threads, kind, score)
-        if w.threads >= threads and m <= w.m <= 2 * m:
+        spare = self.spare[kind]
+        w = None
+        if spare:
+            try:
+                w = spare.pop()
+            except IndexError:      # another thread was faster, where there is no GIL
+                pass
+        if w is not None and w.threads >= threads and m <= w.m <= 2 * m:
             w.p.score = score
             return w
         return Workspace(self, m, threads, kind, score)

@@ -16,12 +16,14 @@ def rows_of(x, Engine engine not None):
     """An ndarray (m >= 1, n_0) as the engine's input, read where it lies; else None."""
     if type(x) is not ndarray:
         return None
-    cdef Rows rows
+    cdef Rows rows = None
     try:
         rows = Rows(x, engine)
     except BufferError:
+        pass
+    if rows is None or rows.n == 0 or rows.rows.width != engine.layer[0].n_out:
         return None
-    return rows if rows.n > 0 and rows.rows.width == engine.layer[0].n_out else None
+    return rows
 
 
 def targets(Targets y not None, double low, double high, int bits):
@@ -58,9 +60,12 @@ def labels(y, classes, int64_t count):
 
 cdef indices(array, int64_t count):
     cdef Py_buffer b
+    cdef bint readable = True
     try:
         PyObject_GetBuffer(array, &b, PyBUF_STRIDED_RO | PyBUF_FORMAT)
     except (ValueError, BufferError):
+        readable = False
+    if not readable:
         return None
     cdef char kind = b.format[0] if b.format[1] == 0 else 0
     cdef bint is_signed = kind in b"bhilq", known = is_signed or kind in b"?BHILQ"

@@ -48,14 +48,16 @@ cdef Descent descent_of(State state, rule, double eta):
 cdef bint fits(array, char kind, cb_index rows, cb_index columns) except -1:
     # A C-contiguous ndarray (rows, columns), or (rows,) where columns is 0.
     cdef Py_buffer b
-    if type(array) is not ndarray:
+    cdef bint fit = type(array) is ndarray
+    if fit:
+        try:
+            PyObject_GetBuffer(array, &b, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        except (ValueError, BufferError):
+            fit = False
+    if not fit:
         return False
-    try:
-        PyObject_GetBuffer(array, &b, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
-    except (ValueError, BufferError):
-        return False
-    cdef bint fit = (b.format[0] == kind and b.format[1] == 0 and b.shape[0] == rows
-                     and b.ndim == 1 + (columns > 0) and (columns == 0 or b.shape[1] == columns))
+    fit = (b.format[0] == kind and b.format[1] == 0 and b.shape[0] == rows
+           and b.ndim == 1 + (columns > 0) and (columns == 0 or b.shape[1] == columns))
     PyBuffer_Release(&b)
     return fit
 

@@ -1,6 +1,7 @@
 """The same bits for any number of threads and any kernel table, both precisions."""
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -56,6 +57,20 @@ GOLDEN = {
 def test_golden_hashes(dtype, digest):
     found = [digest(trained(*SHAPES[i], dtype, 2)[0])[:16] for i in (0, 2)]
     assert found == GOLDEN[dtype]
+
+
+@pytest.mark.parametrize("rows", [1, 20])
+def test_results_below_the_least_normal_number_are_zero(rows, table, dtype):
+    # z = x w with b = 0. Where the product would round up to the least normal number, x86 looks
+    # after rounding and keeps it, ARM looks before and makes it 0: docs/decisions.md.
+    info = np.finfo(dtype)
+    eps, tiny = info.eps, info.tiny
+    rounded_up = 0 if platform.machine().lower() in ("aarch64", "arm64") else tiny
+    cases = [(1, tiny, tiny), (1 - eps / 2, tiny, 0), (1 - eps, tiny * (1 + eps), rounded_up)]
+    for x, w, z in cases:
+        net = Network([1, 1], output="identity", dtype=dtype, rng=0)
+        net.weights, net.biases = [np.array([[w]], dtype)], [np.zeros(1, dtype)]
+        assert net.predict(np.full((rows, 1), x, dtype)).tolist() == [[z]] * rows
 
 
 def test_another_seed_gives_other_bits(digest):

@@ -561,6 +561,31 @@ print("fine")
     )
 
 
+# Two calls from C, no bytecode between them, so that Ctrl-C is pending in the second.
+PENDING = """
+import ctypes, functools, operator
+import numpy as np
+from cbackprop import Network
+
+net = Network([4, 3], rng=0)
+quick = functools.partial(net._engine.quick, np.zeros((1, 4), np.float32))
+try:
+    list(map(operator.call, [ctypes.pythonapi.PyErr_SetInterrupt, quick]))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_a_signal_before_the_first_workspace_is_made():
+    # The workspace was asked for by an IndexError. With the limited API, Cython evaluates Python
+    # code for each entry of a traceback: the handler ran there, the entry was missing, and
+    # leaving the except clause by return crashed.
+    command = [sys.executable, "-P", "-X", "faulthandler", "-c", PENDING]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "interrupted\n"
+
+
 INTERRUPTED = """
 import signal, sys
 import numpy as np
