@@ -63,7 +63,8 @@ kernels = [
 
 macros = [] if free_threaded else [("Py_LIMITED_API", "0x030B0000")]
 modules = ["_forward", "_output_error", "_error_propagation", "_gradients", "_engine", "_gate"]
-modules += ["_derivatives", "_updates", "_job", "_norms", "_partitions", "_training", "_own"]
+modules += ["_derivatives", "_updates", "_job", "_norms", "_partitions", "_training", "_short"]
+modules += ["_own"]
 extensions = [
     Extension(
         f"cbackprop.{module}",
