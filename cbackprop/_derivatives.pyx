@@ -113,7 +113,7 @@ cdef quickly(Engine engine, const cb_rows *x, cb_index m, const cb_rows *y,
             or not 0 < m <= MOST_PRODUCTS // engine.products):
         return None
     if are_labels:
-        if given or (n == 1 and classes is None):
+        if given:
             return None
     elif (y.width != n or (y_buffer.ndim == 1 and classes is not None and not given)
             or not cb_look_at_targets(y, m, low, high, 8 * engine.kernels.itemsize).fit):

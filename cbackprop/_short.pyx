@@ -1,5 +1,5 @@
 # cython: language_level=3, cdivision=True, freethreading_compatible=True
-"""The short way of `Network.train`: one epoch of little work, with the arguments of the call
+"""The short way of `Network.train`: one epoch of little work, with the arguments of a call
 before and whatever data. What they mean is kept from that call, which went the long way; where
 anything would have to be said, nothing has happened here and the long way says it."""
 from numpy import ndarray
@@ -33,6 +33,7 @@ cdef extern from "Python.h":
 cdef enum:
     # Of all rows: below half of _threads.WORTH_A_SECOND_THREAD with the six of training.
     MOST_PRODUCTS = 3_000_000
+    MOST_PLANS = 4          # of a network, the last ones
 
 cdef double vanished = VANISHED, exploded = EXPLODED
 cdef object EMPTY = ()            # there is one only
@@ -40,19 +41,31 @@ cdef object SIMPLE = frozenset([bool, int, float, str])
 cdef object RULES = frozenset(OPTIMIZERS.values())
 
 
-def plan_of(net, tuple given not None, call, cb_index batch_size, smoothing):
-    """What the arguments `given` of this call mean, or None where it is not an ordinary one:
-    one thread, one epoch, nothing between or beside, and arguments that nobody can change."""
+def again(list plans not None, net, x, y, learning_rate, tuple given not None):
+    """The History of an epoch on x and y with arguments that were met before; or None, and
+    nothing has changed."""
+    cdef Plan plan
+    for plan in plans:
+        if same(given, plan.given):
+            return plan.again(net, x, y, learning_rate)
+    return None
+
+
+def keep(list plans not None, net, tuple given not None, call, cb_index batch_size, smoothing):
+    """Keeps what the arguments `given` of this call mean, where it is an ordinary one: one
+    thread, one epoch, nothing between or beside, and arguments that nobody can change."""
     cdef Engine engine = net._engine
+    cdef Plan plan
     if (call.epochs != 1 or call.threads != 1 or call.guess or call.one_by_one or smoothing
             or call.chosen is not None or call.weights is not None or call.drops is not None
             or call.noise > 0 or engine.own is not None or type(call.rate) is not float):
-        return None
+        return
     for value in given:
         if (value is not None and value is not EMPTY and type(value) not in SIMPLE
                 and type(value) not in RULES):
-            return None
-    return Plan(net, given, call, batch_size)
+            return
+    others = [plan for plan in plans if not same(given, plan.given)]
+    plans[:] = [Plan(net, given, call, batch_size), *others[:MOST_PLANS - 1]]
 
 
 cdef bint same(tuple one, tuple other) except -1:
@@ -120,8 +133,7 @@ cdef class Plan:
         if self.clip_norm < INFINITY:
             self.gradient = new_arena(e.n_bytes)
 
-    def again(self, net, x, y, learning_rate, tuple given not None):
-        """The History of an epoch on x and y; or None, and nothing has changed."""
+    cdef again(self, net, x, y, learning_rate):
         cdef Py_buffer x_buffer, y_buffer
         cdef cb_rows rows, targets
         cdef double eta = self.rate
@@ -132,7 +144,7 @@ cdef class Plan:
             eta = learning_rate
         if (not 0 < eta < INFINITY or eta * self.descent.rule.weight_decay >= 1
                 or type(x) is not ndarray or type(y) is not ndarray
-                or not same(given, self.given) or not look_at(x, &x_buffer, &rows)):
+                or not look_at(x, &x_buffer, &rows)):
             return None
         try:
             if not take_targets(y, &y_buffer, &targets):
@@ -174,8 +186,9 @@ cdef class Plan:
         cdef State state
         here, classes = net._position, net.classes
         remembered = here.optimizer
+        # An epoch is broken where a callback looks on, too: the long way refuses to train then.
         if (x.width != e.layer[0].n_out or y_buffer.shape[0] != n
-                or not 0 < n <= MOST_PRODUCTS // e.products or here.batch or here.running
+                or not 0 < n <= MOST_PRODUCTS // e.products or here.batch
                 or remembered is None or (self.is_sgd and eta * self.l2 >= n)):
             return None
         state = remembered

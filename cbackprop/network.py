@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,7 +177,7 @@ class Network:
         self._again = _engine.Hold(self._engine, True, busy.format("used"), True)
         self._beside = _engine.Hold(self._engine, False, busy.format("trained"))
         self._quick = self._engine.quick
-        self._plan: Any = None  # of the last ordinary train call
+        self._plans: list[_short.Plan] = []  # of the last ordinary train calls
         if np.any(self.input_scale != 1) or np.any(self.input_shift != 0):
             padded = np.zeros((2, self.sizes[0] + 16), self.dtype)
             padded[0, : self.sizes[0]] = self.input_scale
@@ -440,17 +440,15 @@ class Network:
         >>> len(net.train(Blocks(), epochs=5, learning_rate=0.1))
         5
         """
-        given = (
+        arguments = (
             epochs, batch_size, optimizer, l1, l2, weight_decay, label_smoothing, dropout,
             input_noise, max_norm, clip_norm, clip_value, validation_data, validation_split,
             early_stopping, monitor, sample_weight, class_weight, shuffle, callbacks, progress,
             n_threads,
         )  # fmt: skip
-        plan = self._plan
-        if plan is not None:
-            again: History | None = plan.again(self, X, y, learning_rate, given)
-            if again is not None:
-                return again
+        again = _short.again(self._plans, self, X, y, learning_rate, arguments)
+        if again is not None:
+            return again
         epochs = check.integer("epochs", epochs, 1)
         batch_size = check.integer("batch_size", batch_size, 1)
         lbfgs = None
@@ -525,7 +523,7 @@ class Network:
                 "the weights' sign; expected learning_rate * l2 < samples"
             )
         history = _run.run(self, call)
-        self._plan = _short.plan_of(self, given, call, batch_size, label_smoothing)
+        _short.keep(self._plans, self, arguments, call, batch_size, label_smoothing)
         return history
 
     def _data(
@@ -569,7 +567,7 @@ class Network:
         check.refuse_nonfinite("X of validation_data", checked, self.dtype)
         self._targets(pair[1], len(checked), classes, "y of validation_data")
 
-    def _refuse_scaled(self, X: Array) -> None:
+    def _refuse_scaled(self, X: Array) -> NoReturn:
         raise ValueError(
             "X * input_scale + input_shift is not finite in "
             f"{self.dtype}; expected a smaller input_scale or input_shift"

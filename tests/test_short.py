@@ -23,9 +23,9 @@ def long_way():
     """Calls with this fixture's function go the long way."""
 
     def train(net, *args, **kwargs):
-        net._plan = None
+        net._plans.clear()
         history = net.train(*args, **kwargs)
-        net._plan = None
+        net._plans.clear()
         return history
 
     return train
@@ -109,7 +109,7 @@ def test_every_optimizer(name, dtype, long_way, short_way):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"l1": 0.01, "clip_value": 0.1},
+        {"l1": 0.01, "clip_value": 1e-3},
         {"l2": 0.1, "max_norm": 0.5},
         {"l2": 1, "weight_decay": 0.1},
         {"weight_decay": 0.1, "optimizer": "adam"},
@@ -142,6 +142,39 @@ def test_other_arguments_are_another_plan(long_way):
         for _ in range(3):
             assert curves(net.train(X, Y, **settings)) == curves(long_way(other, X, Y, **settings))
         assert file_of(net) == file_of(other), settings
+
+
+def test_another_kind_of_target_each_call(long_way):
+    net = Network([4, 20, 3], output="softmax", cost="quadratic", rng=1)
+    other = copy.deepcopy(net)
+    for y in (Y, np.eye(3)[LABELS], LABELS, Y, Y, LABELS, LABELS, np.eye(3)[LABELS]):
+        assert curves(net.train(X, y)) == curves(long_way(other, X, y))
+        assert file_of(net) == file_of(other)
+    for _ in range(3):
+        net.train(X, LABELS, label_smoothing=0.1)
+        long_way(other, X, LABELS, label_smoothing=0.1)
+        assert file_of(net) == file_of(other)
+
+
+def test_numbers_that_are_labels(long_way):
+    net = Network([4, 1], output="identity", classes=[0, 2], rng=1)
+    other = copy.deepcopy(net)
+    for _ in range(3):
+        assert curves(net.train(X, LABELS % 2 * 2.0)) == curves(
+            long_way(other, X, LABELS % 2 * 2.0)
+        )
+    assert file_of(net) == file_of(other)
+
+
+def test_another_optimizer_in_between(long_way):
+    net = Network([4, 20, 3], rng=1)
+    other = copy.deepcopy(net)
+    for n, train in ((net, net.train), (other, lambda *a, **k: long_way(other, *a, **k))):
+        for between in ("adam", "momentum", "adam"):
+            train(X, Y, optimizer="adam")
+            train(X, Y, optimizer="adam")
+            n.apply_gradients(n.gradients(X, Y), optimizer=between)
+    assert file_of(net) == file_of(other)
 
 
 # ---- what is not in order goes the long way ------------------------------------------------
@@ -208,6 +241,15 @@ def test_what_is_wrong_is_said(x, y, settings, long_way):
     assert file_of(net) == before
     net.train(X, Y)
     assert net.steps == 2
+
+
+def test_targets_that_the_cost_does_not_take():
+    net = Network([4, 20, 3], cost="cross_entropy", rng=1)
+    net.train(X, Y)
+    for call in (net.train, net.gradients):
+        with pytest.raises(ValueError, match=r"y\[0, 0\] = .*takes targets from 0 to 1"):
+            call(X, Y + 1)
+    assert net.steps == 1
 
 
 def test_divergence_is_rolled_back(dtype):
@@ -294,10 +336,26 @@ def test_interrupted_and_gone_on(short_way):
 def test_only_arguments_that_cannot_change_are_kept():
     net = Network([4, 20, 3], rng=1)
     net.train(X, Y, callbacks=[], monitor=())
-    assert net._plan is None
+    assert net._plans == []
     net.train(X, Y)
-    assert type(net._plan) is _short.Plan
-    assert copy.deepcopy(net)._plan is None
+    net.train(X, Y)
+    assert [type(plan) for plan in net._plans] == [_short.Plan]
+    assert copy.deepcopy(net)._plans == []
+
+
+def test_arguments_in_turn(short_way):
+    net = Network([4, 20, 3], rng=1)
+    settings = [{"batch_size": n} for n in (4, 5, 6, 7)]
+    for more in settings:
+        net.train(X, Y, **more)
+    for more in settings * 3:
+        short_way(net, X, Y, **more)
+    net.train(X, Y, batch_size=8)
+    assert len(net._plans) == 4
+    for more in [*settings[1:], {"batch_size": 8}]:
+        short_way(net, X, Y, **more)
+    with pytest.raises(AssertionError, match="the long way"):
+        short_way(net, X, Y, **settings[0])
 
 
 # ---- gradients and pullback -------------------------------------------------------------------
@@ -352,8 +410,8 @@ def test_what_is_wrong_is_said_of_gradients(of, x, y):
 def test_labels_of_other_classes_are_looked_up():
     net = Network([4, 20, 3], output="softmax", classes=[2, 0, 1], rng=1)
     same_gradients(net.gradients(X, LABELS), net.gradients(X, LABELS, n_threads=1))
-    one = Network([4, 1], output="identity", classes=[0, 1], rng=1)
-    y = (LABELS % 2).astype(float)
+    one = Network([4, 1], output="identity", classes=[0, 2], rng=1)
+    y = LABELS % 2 * 2.0
     same_gradients(one.gradients(X, y), one.gradients(X, y, n_threads=1))
     one = Network([4, 1], output="identity", rng=1)
     same_gradients(one.gradients(X, LABELS), one.gradients(X, LABELS, n_threads=1))
