@@ -2,12 +2,10 @@
 
 Microseconds, the least of 15 samples of 2,000 calls, one thread's work, float32. With --beside,
 another build of the package, in the directory named, is measured in turn with the installed one,
-each in a process of its own. Beside `predict` stands what reading the weights from the second-level
-cache costs alone: --bytes a clock (32 on AMD's Zen 4, 64 at best on Intel's) at --ghz.
+each in a process of its own. What the longer `predict` waits for: `python -m benchmarks.reading`.
 """
 
 import argparse
-import itertools
 import json
 import os
 import subprocess
@@ -100,18 +98,10 @@ class Build:
             self.least[name] = min(us, self.least.get(name, us))
 
 
-def reading(sizes, options):
-    """Microseconds of reading the panels of all layers."""
-    panels = sum((a + 1) * -(-b // 16) * 64 for a, b in itertools.pairwise(sizes))
-    return panels / options.bytes / options.ghz / 1e3
-
-
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.calls", description=__doc__)
     parser.add_argument("--beside", metavar="DIRECTORY")
     parser.add_argument("--samples", type=int, default=SAMPLES)
-    parser.add_argument("--bytes", type=float, default=32)
-    parser.add_argument("--ghz", type=float, default=3.7)
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
@@ -122,11 +112,7 @@ def main():
         for build in builds:
             build.sample()
     for name in builds[0].least:
-        line = f"{name:<40}" + "".join(f"{build.least[name]:>9.2f}" for build in builds)
-        for sizes in (SHORT, LONG):
-            if name.startswith("predict") and name.endswith("-".join(map(str, sizes))):
-                line += f"    reading {reading(sizes, options):.2f}"
-        print(line)
+        print(f"{name:<40}" + "".join(f"{build.least[name]:>9.2f}" for build in builds))
 
 
 if __name__ == "__main__":

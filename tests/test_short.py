@@ -338,7 +338,7 @@ def test_only_arguments_that_cannot_change_are_kept():
     net.train(X, Y, callbacks=[], monitor=())
     assert net._plans == []
     net.train(X, Y)
-    net.train(X, Y)
+    net.train(X.tolist(), Y)
     assert [type(plan) for plan in net._plans] == [_short.Plan]
     assert copy.deepcopy(net)._plans == []
 
