@@ -132,9 +132,7 @@ cdef uintptr_t address(array) except? 0:
 
 cdef bint look_at(array, Py_buffer *buffer, cb_rows *rows) except -1:
     # Takes the array's buffer; 0, with nothing taken, where it is not a matrix that the
-    # kernels read in place: native and aligned uint8, float32 or float64.
-    # Here and elsewhere no except clause returns: docs/decisions.md.
-    cdef cb_index item
+    # kernels read in place. Here and elsewhere no except clause returns: docs/decisions.md.
     cdef bint readable = True
     try:
         PyObject_GetBuffer(array, buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT)
@@ -142,17 +140,24 @@ cdef bint look_at(array, Py_buffer *buffer, cb_rows *rows) except -1:
         readable = False
     if not readable:
         return 0
-    cdef char kind = buffer.format[0] if buffer.format[1] == 0 else 0
-    if buffer.ndim == 2 and (kind == b"f" or kind == b"d" or kind == b"B"):
-        item = buffer.itemsize
-        if (<uintptr_t>buffer.buf | <uintptr_t>buffer.strides[0]
-                | <uintptr_t>buffer.strides[1]) % item == 0:
-            rows[0] = cb_rows(buffer.buf, buffer.strides[0], buffer.strides[1], buffer.shape[1],
-                              CB_UINT8 if item == 1 else CB_FLOAT32 if item == 4 else CB_FLOAT64,
-                              0, NULL, NULL)
-            return 1
+    if buffer.ndim == 2 and as_rows(buffer, rows):
+        return 1
     PyBuffer_Release(buffer)
     return 0
+
+
+cdef bint as_rows(const Py_buffer *buffer, cb_rows *rows) noexcept nogil:
+    # A matrix, or a vector as its one column: native and aligned uint8, float32 or float64.
+    cdef cb_index item = buffer.itemsize, n = buffer.ndim
+    cdef char kind = buffer.format[0] if buffer.format[1] == 0 else 0
+    if not 1 <= n <= 2 or not (kind == b"f" or kind == b"d" or kind == b"B"):
+        return 0
+    rows[0] = cb_rows(buffer.buf, buffer.strides[0], buffer.strides[n - 1],
+                      buffer.shape[1] if n == 2 else 1,
+                      CB_UINT8 if item == 1 else CB_FLOAT32 if item == 4 else CB_FLOAT64, 0,
+                      NULL, NULL)
+    return (<uintptr_t>buffer.buf | <uintptr_t>rows.row_stride
+            | <uintptr_t>rows.column_stride) % item == 0
 
 
 cdef cb_index row_stride(cb_index n) noexcept nogil:

@@ -7,8 +7,8 @@ from cpython.buffer cimport (PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release,
                              PyObject_GetBuffer)
 from libc.stdint cimport int32_t, int64_t, uintptr_t
 
-from cbackprop._engine cimport Engine, Rows, Targets, address
-from cbackprop._kernels cimport (cb_index, cb_labels, cb_look_at_targets, cb_targets,
+from cbackprop._engine cimport Engine, Rows, Targets, address, as_rows
+from cbackprop._kernels cimport (cb_index, cb_labels, cb_look_at_targets, cb_rows, cb_targets,
                                  cb_variance)
 
 
@@ -53,7 +53,8 @@ def labels(y, classes, int64_t count):
         return None
     if classes is not None:
         index = indices(classes, count)
-        if index is None or len(index) != count or not counts_up(index):
+        if index is None or len(index) != count or not counts_up(
+                <const int32_t *>address(index), count):
             return None
     return indices(y, count)
 
@@ -61,33 +62,68 @@ def labels(y, classes, int64_t count):
 cdef indices(array, int64_t count):
     cdef Py_buffer b
     cdef bint readable = True
+    cdef int32_t *to
+    cdef bint fit
     try:
         PyObject_GetBuffer(array, &b, PyBUF_STRIDED_RO | PyBUF_FORMAT)
     except (ValueError, BufferError):
         readable = False
     if not readable:
         return None
-    cdef char kind = b.format[0] if b.format[1] == 0 else 0
-    cdef bint is_signed = kind in b"bhilq", known = is_signed or kind in b"?BHILQ"
-    cdef int32_t *to
-    cdef bint fit
     try:
-        if (not known or b.ndim != 1
-                or (<uintptr_t>b.buf | <uintptr_t>b.strides[0]) % <cb_index>b.itemsize != 0):
+        if not are_integers(&b):
             return None
         result = empty(b.shape[0], int32)
         to = <int32_t *>address(result)
         with nogil:
-            fit = cb_labels(b.buf, b.strides[0], b.itemsize, is_signed, b.shape[0], count, to)
+            fit = as_indices(&b, count, to)
         return result if fit else None
     finally:
         PyBuffer_Release(&b)
 
 
-cdef bint counts_up(index) except -1:
-    cdef const int32_t *at = <const int32_t *>address(index)
+cdef bint are_integers(const Py_buffer *b) noexcept nogil:
+    # A vector of them, native and aligned.
+    cdef char kind = b.format[0] if b.format[1] == 0 else 0
+    return (kind in b"bhilq?BHILQ" and b.ndim == 1
+            and (<uintptr_t>b.buf | <uintptr_t>b.strides[0]) % <cb_index>b.itemsize == 0)
+
+
+cdef bint as_indices(const Py_buffer *b, int64_t count, int32_t *to) noexcept nogil:
+    # Integers that are 0 .. count - 1; or 0.
+    return cb_labels(b.buf, b.strides[0], b.itemsize, b.format[0] in b"bhilq", b.shape[0], count,
+                     to)
+
+
+cdef bint counts_up(const int32_t *at, cb_index n) noexcept nogil:
     cdef cb_index i
-    for i in range(len(index)):
+    for i in range(n):
         if at[i] != i:
             return False
     return True
+
+
+cdef bint are_plain(classes, int64_t count, int32_t *room) except -1:
+    # Whether the label of each index is the index; room: [count].
+    cdef Py_buffer b
+    try:
+        PyObject_GetBuffer(classes, &b, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+    except (ValueError, BufferError):
+        return False
+    cdef bint fit = (are_integers(&b) and b.shape[0] == count and as_indices(&b, count, room)
+                     and counts_up(room, count))
+    PyBuffer_Release(&b)
+    return fit
+
+
+cdef bint take_targets(array, Py_buffer *buffer, cb_rows *rows) except -1:
+    # As look_at, and also vectors: of numbers, as one column; of integers, with rows.data NULL.
+    try:
+        PyObject_GetBuffer(array, buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+    except (ValueError, BufferError):
+        return False
+    rows.data = NULL
+    if are_integers(buffer) or as_rows(buffer, rows):
+        return True
+    PyBuffer_Release(buffer)
+    return False

@@ -7,8 +7,8 @@ from libc.string cimport memcpy
 
 from cbackprop._engine cimport float_enter, float_leave, seconds, shuffle
 from cbackprop._norms cimport error_norms, neurons
-from cbackprop._kernels cimport (CB_FOR_SHUFFLE, CB_SQUARED_ERROR, Pass, cb_index, cb_random,
-                                 part)
+from cbackprop._kernels cimport (CB_FLOAT32, CB_FOR_SHUFFLE, CB_SQUARED_ERROR, Pass, cb_index,
+                                 cb_random, cb_rows, part)
 from cbackprop._updates cimport Descent
 
 cdef double LOOK_SECONDS = 0.02   # between two looks for Ctrl-C
@@ -22,6 +22,9 @@ cdef void begin_epoch(Job *job) noexcept nogil:
     # The order of epoch e depends on (seed, e) alone, of a block on its number too; a broken
     # epoch goes on in its order. A full batch needs none.
     cdef cb_index i
+    job.targets = cb_rows(job.labels, 4, 4, 1, CB_FLOAT32, 0, NULL, NULL)
+    if job.labels == NULL:
+        job.targets = job.y[0]
     cdef uint64_t key = job.key + <uint64_t>0x9E3779B97F4A7C15 * <uint64_t>job.block
     if job.shuffled and (job.batch_size < job.n or job.goes_on):
         shuffle(cb_random(key, CB_FOR_SHUFFLE, <unsigned>job.epoch), job.index, job.n)

@@ -95,7 +95,7 @@ def look(
             history.monitored.setdefault(name, []).append(value)
 
 
-def warn_of_layers(history: History) -> None:
+def warn_of_layers(history: History, stacklevel: int = 4) -> None:
     """Say once what the last epoch shows: a layer that no error reaches, or too large a one."""
     norms, dead = history.delta_norms[-1], history.dead_units[-1]
     last = norms[-1]
@@ -135,5 +135,6 @@ def warn_of_layers(history: History) -> None:
             )
         else:
             continue
-        warnings.warn(f"layer {l} does not learn: {text}: {remedy}", LearningWarning, stacklevel=4)
+        message = f"layer {l} does not learn: {text}: {remedy}"
+        warnings.warn(message, LearningWarning, stacklevel=stacklevel)
         return

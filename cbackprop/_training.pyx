@@ -15,8 +15,8 @@ from cbackprop._engine cimport (TRAINING, Engine, Rows, Targets, Workspace, addr
                                 float_enter, float_leave, new_arena, run, seconds)
 from cbackprop._job cimport (BAD_INPUT, COMPLETE, DIVERGED, INTERRUPTED, PAUSED, RUNNING, TURN,
                              STOPPED, Job, roll_back)
-from cbackprop._kernels cimport (CB_FLOAT32, CB_PANEL, CB_SQUARED_ERROR, cb_enter_alone, cb_index,
-                                 cb_is_elementwise, cb_leave_alone, cb_rows, is_blocked, parts_of)
+from cbackprop._kernels cimport (CB_PANEL, CB_SQUARED_ERROR, cb_enter_alone, cb_index,
+                                 cb_is_elementwise, cb_leave_alone, is_blocked, parts_of)
 from cbackprop._norms cimport error_norms
 from cbackprop._pace cimport (COLUMNS, MOST_THREADS, TURNS, Pace, begin_pace,
                               current_way, report, slice_seconds)
@@ -114,6 +114,31 @@ cdef void lend_sums(Workspace w, Engine engine, char *nabla) noexcept:
         w.p.layer[l].nabla = nabla + (<char *>engine.layer[l].w - engine.parameters)
 
 
+cdef void begin_job(Job *job, Engine engine, Workspace w, State state, cb_index n, cb_index m,
+                    cb_index epochs, char *room, double *results) noexcept:
+    # What every call needs: mini-batches of m of n rows, all of weight 1, without limits. room:
+    # 8 n bytes for the order, then the snapshot's; results: those of the epochs, end to end.
+    memset(job, 0, sizeof(Job))
+    state.lend(&w.p)
+    job.p, job.own[0], job.dropout = w.p, &job.p, &w.p.dropout
+    job.index, job.n, job.batch_size, job.total = <int64_t *>room, n, m, n
+    job.clip_norm = job.max_norm = INFINITY
+    job.first_epoch, job.epochs_left = 1, epochs
+    job.costs, job.seconds = results, results + epochs
+    job.error_norms, job.dead = results + 2 * epochs, results + (2 + engine.L) * epochs
+    job.scores = results + (2 + 2 * engine.L) * epochs
+    job.last_look = seconds()
+    job.parameters, job.n_bytes = engine.parameters, engine.n_bytes
+    job.snapshot = room + 8 * n
+
+
+cdef cb_index panels_of(Engine engine) noexcept:
+    cdef cb_index l, panels = 0
+    for l in range(1, engine.L + 1):
+        panels += parts_of(engine.layer[l].n_out, CB_PANEL)
+    return panels
+
+
 cdef class Onlooker:
     """What is called after each mini-batch. Meanwhile the position is up to date, and the
     network free to be used and to be given other weights; not to be trained."""
@@ -191,23 +216,15 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     pending = []
     cdef char *room = w.room(8 * n + (1 + state.planes) * engine.n_bytes)
     curves = numpy.empty((epochs, 2 + 2 * engine.L + width))
-    cdef double *results = <double *>address(curves)
     cdef Job job
-    memset(&job, 0, sizeof(Job))
-    state.lend(&w.p)
+    begin_job(&job, engine, w, state, n, m, epochs, room, <double *>address(curves))
     w.p.dropout.key = key
-    job.p, job.dropout = w.p, &w.p.dropout
     if bf16:
         job.rounding = rounding_of(w, engine, m)
     cdef bint by_samples_only = clip_norm < INFINITY or job.rounding != NULL
     job.x, job.y, job.labels = &x.rows, y.rows(), y.labels
-    job.targets = cb_rows(y.labels, 4, 4, 1, CB_FLOAT32, 0, NULL, NULL)
-    if job.labels == NULL:
-        job.targets = job.y[0]
-    job.index, job.n, job.batch_size = <int64_t *>room, n, m
     if chosen is not None:
         job.chosen = <const int64_t *>address(chosen)
-    job.total = n
     if weights is not None:
         job.weights = <const double *>address(weights)
         job.total = fsum(weights if chosen is None else weights[chosen])
@@ -220,16 +237,9 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     if before is not None:
         job.block, job.batches_before, job.rows_before = before
         job.goes_on = 1
-    job.first_epoch = 1
-    job.epoch, job.batch, job.epochs_left = here.epoch, first, epochs
+    job.epoch, job.batch = here.epoch, first
     job.cost_sum, job.score_sum = here.cost_sum, <double *>address(sums)
-    job.error_squares = <double *>address(squares)
-    job.costs, job.seconds = results, results + epochs
-    job.error_norms, job.dead = results + 2 * epochs, results + (2 + engine.L) * epochs
-    job.scores = results + (2 + 2 * engine.L) * epochs
-    job.last_look = seconds()
-    job.parameters, job.n_bytes = engine.parameters, engine.n_bytes
-    job.snapshot, job.pending = room + 8 * n, <void *>pending
+    job.error_squares, job.pending = <double *>address(squares), <void *>pending
     cdef int least = 1 if guess else threads, owners = 0, takers = 0, thread
     cdef cb_index steps = here.steps
     cdef Onlooker onlooker
@@ -251,12 +261,11 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     if (engine.pace.m != m or engine.pace.least != least or engine.pace.most != threads
             or engine.pace.owners != owners or engine.pace.takers != takers):
         begin_pace(&engine.pace, m, least, threads, guess or threads, owners, takers)
-    job.own[0] = &job.p
     _keep = [own_pass(&job, engine, m, score, thread, state) for thread in range(1, owners)]
     if owners > 1:
         job.a_shared[0], job.a_shared[1] = job.p.layer[1].a, job.own[1].layer[1].a
     if clip_norm < INFINITY:
-        nabla, norms = new_arena(engine.n_bytes), numpy.empty(engine.n_bytes // CB_PANEL // 8 + 1)
+        nabla, norms = new_arena(engine.n_bytes), numpy.empty(panels_of(engine))
         lend_sums(w, engine, <char *>address(nabla))
         job.panel_squares = <double *>address(norms)
     if takers:
@@ -284,8 +293,11 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     elif status == DIVERGED and job.done:   # a broken epoch that diverged stays as it was
         here.epoch, here.batch, here.shape = job.epoch, 0, shape
         here.steps = steps + job.done * batches - first
+    cdef const double *variances = NULL
+    if variance is not None:
+        variances = <const double *>address(variance)
     costs = [job.costs[e] for e in range(job.done)]
-    values = [score_of(&job.scores[e * width], variance, width) for e in range(job.done)]
+    values = [score_of(&job.scores[e * width], variances, width) for e in range(job.done)]
     times = [job.seconds[e] for e in range(job.done)]
     delta_norms = [[job.error_norms[e * engine.L + l] for l in range(engine.L)]
                    for e in range(job.done)]
@@ -307,14 +319,13 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     return STATUS[status], pending[0] if pending else None
 
 
-cdef double score_of(const double *means, variance, cb_index width) except? -1:
+cdef double score_of(const double *means, const double *variances, cb_index width) noexcept:
     # The accuracy, or R^2 = 1 - MSE / variance, a mean over outputs; a constant target counts
     # 1 where it is met and 0 elsewhere, as scikit-learn has it.
     cdef cb_index j
     cdef double total = 0, of_target
-    if variance is None:
+    if variances == NULL:
         return means[0]
-    cdef const double *variances = <const double *>address(variance)
     for j in range(width):
         of_target = variances[j]
         if of_target == 0:
@@ -326,7 +337,10 @@ cdef double score_of(const double *means, variance, cb_index width) except? -1:
 
 def mean_score(means, variance):
     """`score_of` for the mean scores (n,) of an evaluation."""
-    return score_of(<double *>address(means), variance, means.size)
+    cdef const double *variances = NULL
+    if variance is not None:
+        variances = <const double *>address(variance)
+    return score_of(<double *>address(means), variances, means.size)
 
 
 def norms_of(Engine engine not None, squares):

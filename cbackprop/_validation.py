@@ -202,7 +202,7 @@ def targets(
         )
     if len(array) != m:
         raise ValueError(f"{name} has {len(array)} rows but X has {m}")
-    subset = SUBSET if cost.threshold else SUBSET_AT_ZERO
+    subset, of_binary = score_kinds(cost)
     if array.ndim == 1 and _are_labels(array, n_out, output, cost, classes):
         index, classes = _label_indices(name, array, n_out, classes)
         return Target(index, _engine.Targets(index), classes, ARGMAX if n_out > 1 else subset)
@@ -221,8 +221,14 @@ def targets(
         _refuse_targets(name, array, cost, dtype)
     if one_hot and n_out > 1:
         return Target(array, core, None, ARGMAX)
-    yes_or_no = binary and cost.name in ("cross_entropy", "hinge", "squared_hinge")
-    return Target(array, core, None, subset if yes_or_no else SQUARED_ERROR)
+    return Target(array, core, None, of_binary if binary else SQUARED_ERROR)
+
+
+def score_kinds(cost: costs.Cost) -> tuple[int, int]:
+    """Of labels for one output, and of targets that are all 0 or 1."""
+    subset = SUBSET if cost.threshold else SUBSET_AT_ZERO
+    yes_or_no = cost.name in ("cross_entropy", "hinge", "squared_hinge")
+    return subset, subset if yes_or_no else SQUARED_ERROR
 
 
 def _refuse_targets(name: str, array: Array, cost: costs.Cost, dtype: np.dtype[Any]) -> None:

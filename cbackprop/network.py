@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from cbackprop import (
     _monitors,
     _options,
     _run,
+    _short,
     _threads,
     _training,
     _updates,
@@ -176,6 +177,7 @@ class Network:
         self._again = _engine.Hold(self._engine, True, busy.format("used"), True)
         self._beside = _engine.Hold(self._engine, False, busy.format("trained"))
         self._quick = self._engine.quick
+        self._plans: list[_short.Plan] = []  # of the last ordinary train calls
         if np.any(self.input_scale != 1) or np.any(self.input_shift != 0):
             padded = np.zeros((2, self.sizes[0] + 16), self.dtype)
             padded[0, : self.sizes[0]] = self.input_scale
@@ -453,6 +455,15 @@ class Network:
         >>> len(net.train(Blocks(), epochs=5, learning_rate=0.1))
         5
         """
+        arguments = (
+            epochs, batch_size, optimizer, l1, l2, weight_decay, label_smoothing, dropout,
+            input_noise, max_norm, clip_norm, clip_value, validation_data, validation_split,
+            early_stopping, monitor, sample_weight, class_weight, shuffle, callbacks, progress,
+            n_threads, compute,
+        )  # fmt: skip
+        again = _short.again(self._plans, self, X, y, learning_rate, arguments)
+        if again is not None:
+            return again
         epochs = check.integer("epochs", epochs, 1)
         batch_size = check.integer("batch_size", batch_size, 1)
         lbfgs = None
@@ -529,7 +540,9 @@ class Network:
                 f"l2 = {l2!r} with learning_rate = {rate!r} and {len(call.X)} samples would turn "
                 "the weights' sign; expected learning_rate * l2 < samples"
             )
-        return _run.run(self, call)
+        history = _run.run(self, call)
+        _short.keep(self._plans, self, arguments, call, batch_size, label_smoothing)
+        return history
 
     def _data(
         self,
@@ -580,7 +593,7 @@ class Network:
         target = self._targets(_options.as_numbers(name, y, kind, n), m, classes, name)
         return _options.as_trained(name, target, kind, n)
 
-    def _refuse_scaled(self, X: Array) -> None:
+    def _refuse_scaled(self, X: Array) -> NoReturn:
         raise ValueError(
             "X * input_scale + input_shift is not finite in "
             f"{self.dtype}; expected a smaller input_scale or input_shift"
@@ -728,6 +741,11 @@ class Network:
         >>> g.nabla_w[0].shape, g.nabla_b[0].shape
         ((2, 3, 2), (2, 3))
         """
+        if sample_weight is None and n_threads is None and not per_sample:
+            low, high = self.cost.targets
+            quick = _derivatives.quick(self._engine, X, y, False, low, high, self.classes)
+            if quick is not None:
+                return Gradients._make(quick)
         array, rows = self._rows(X)
         target = self._targets(y, len(array))
         weights = _options.weights(sample_weight, None, target, self.sizes[-1])
@@ -772,6 +790,10 @@ class Network:
         >>> bool(np.allclose(g.nabla_w[0], net.gradients(X, y).nabla_w[0]))
         True
         """
+        if n_threads is None:
+            quick = _derivatives.quick(self._engine, X, v, True, -math.inf, math.inf, None)
+            if quick is not None:
+                return Gradients._make(quick)
         array, rows = self._rows(X)
         slopes = check.slopes("v", v, len(array), self.sizes[-1], self.dtype)
         return self._derive(array, rows, _engine.Targets(slopes), True, None, n_threads)
@@ -924,13 +946,11 @@ class Network:
         self, array: Array, rows: Any, y: Any, given: bool, weights: Array | None, threads: int
     ) -> Gradients:
         """BP1 to BP4; the caller holds the network."""
-        cost, nabla_w, nabla_b, z, a, delta, bad = _derivatives.derive(
-            self._engine, rows, y, given, weights, threads
-        )
-        if bad:
+        found = _derivatives.derive(self._engine, rows, y, given, weights, threads)
+        if found is None:
             check.refuse_nonfinite("X", array, self.dtype)
             self._refuse_scaled(array)
-        return Gradients(math.nan if given else cost, nabla_w, nabla_b, z, a, delta)
+        return Gradients._make(found)
 
     # ---- a network as a value ---------------------------------------------------------------
 

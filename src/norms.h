@@ -1,15 +1,28 @@
 /* Norms over a layer's errors, gradients and weights, in float64 and in an order that no division
  * of the work changes: a neuron's sum goes over its samples or inputs in their order.
  */
+/* Up to a panel's neurons at a time, so that their sums stay in registers. */
+INLINE void add_panel_squares(const real *delta, cb_index ld, cb_index rows, int cols, double *sums)
+{
+    double sum[CB_PANEL];
+    for (int j = 0; j < cols; j++)
+        sum[j] = sums[j];
+    for (cb_index s = 0; s < rows; s++, delta += ld)
+        for (int j = 0; j < cols; j++)
+            sum[j] += (double)delta[j] * (double)delta[j];
+    for (int j = 0; j < cols; j++)
+        sums[j] = sum[j];
+}
+
 static void add_error_squares(const cb_layer *l, cb_index rows, cb_index col, cb_index cols,
                               double *sums)
 {
-    double *restrict sum = sums + col;
-    for (cb_index s = 0; s < rows; s++) {
-        const real *restrict delta = (const real *)l->delta + s * l->ld_out + col;
-        for (cb_index j = 0; j < cols; j++)
-            sum[j] += (double)delta[j] * (double)delta[j];
-    }
+    const real *delta = (const real *)l->delta + col;
+    cb_index j = 0;
+    for (; j + CB_PANEL <= cols; j += CB_PANEL)
+        add_panel_squares(delta + j, l->ld_out, rows, CB_PANEL, sums + col + j);
+    if (j < cols)
+        add_panel_squares(delta + j, l->ld_out, rows, (int)(cols - j), sums + col + j);
 }
 
 static double gradient_squares(const cb_layer *l, cb_index panel, const cb_update *u)
