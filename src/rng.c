@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-void cb_philox(cb_random r, uint64_t index, uint32_t x[4])
+static inline void philox(cb_random r, uint64_t index, uint32_t x[4])
 {
     uint32_t k0 = (uint32_t)r.key, k1 = (uint32_t)(r.key >> 32);
     x[0] = (uint32_t)index;
@@ -21,6 +21,8 @@ void cb_philox(cb_random r, uint64_t index, uint32_t x[4])
     }
 }
 
+void cb_philox(cb_random r, uint64_t index, uint32_t x[4]) { philox(r, index, x); }
+
 static uint64_t wide(uint32_t high, uint32_t low) { return (uint64_t)high << 32 | low; }
 
 /* floor(x n / 2^64): uniform in 0 .. n-1 to within n / 2^64 */
@@ -31,18 +33,29 @@ static uint64_t below(uint64_t x, uint64_t n)
     return x1 * n1 + (middle >> 32) + ((x0 * n1 + (uint32_t)middle) >> 32);
 }
 
+/* Places drawn ahead of the exchanges, whose cache lines are on their way meanwhile. */
+#define AHEAD 64
+
 void cb_shuffle(cb_random r, int64_t *index, int64_t n)
 {
-    uint32_t word[4] = {0};
+    uint32_t word[4];
+    int64_t place[AHEAD];
     for (int64_t i = 0; i < n; i++)
         index[i] = i;
-    for (int64_t i = n - 1, draw = 0; i > 0; i--, draw++) {
-        if (draw % 2 == 0)
-            cb_philox(r, (uint64_t)draw / 2, word);
-        const uint64_t x = draw % 2 == 0 ? wide(word[0], word[1]) : wide(word[2], word[3]);
-        const int64_t j = (int64_t)below(x, (uint64_t)i + 1), kept = index[i];
-        index[i] = index[j];
-        index[j] = kept;
+    for (int64_t last = n - 1, draw = 0; last > 0; last -= AHEAD, draw += AHEAD) {
+        const int64_t count = last < AHEAD ? last : AHEAD;
+        for (int64_t c = 0; c < count; c += 2) { /* exchange c of these is with 0 .. last - c */
+            philox(r, (uint64_t)(draw + c) / 2, word);
+            place[c] = (int64_t)below(wide(word[0], word[1]), (uint64_t)(last - c) + 1);
+            place[c + 1] = (int64_t)below(wide(word[2], word[3]), (uint64_t)(last - c));
+            __builtin_prefetch(index + place[c], 1);
+            __builtin_prefetch(index + place[c + 1], 1);
+        }
+        for (int64_t c = 0; c < count; c++) {
+            const int64_t i = last - c, j = place[c], kept = index[i];
+            index[i] = index[j];
+            index[j] = kept;
+        }
     }
 }
 
