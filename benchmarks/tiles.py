@@ -21,7 +21,14 @@ SOURCES = HERE.parent / "src"
 FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 FLAGS += ["-fvisibility=hidden", "-fstack-protector-strong", "-Wall", "-Wextra", "-Wno-psabi"]
 TABLES = {
-    "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"],
+    "avx512": [
+        "-mfma",
+        "-mavx512f",
+        "-mavx512bw",
+        "-mavx512dq",
+        "-mavx512vl",
+        "-mprefer-vector-width=512",
+    ],
     "avx2": ["-mavx2", "-mfma"],
 }
 TABLES["bf16"] = [*TABLES["avx512"], "-mavx512bf16", "-DBF16=cb_kernels_avx512bf16_f32"]

@@ -5,6 +5,7 @@
 #include "vecmath.h"
 #include "specialmath.h"
 #include "tiles.h"
+#include "half_tiles.h"
 #include "transpose.h"
 #include "few_rows.h"
 #include "activations.h"
@@ -29,6 +30,13 @@ static void weighted_input(const cb_layer *l, cb_index row, cb_index rows, cb_in
         activate_tile(l, z, (real *)l->a + row * l->ld_out + col, rows, vectors);
         return;
     }
+#if defined(HALF_LANES)
+    if (cols <= HALF_LANES) {
+        half_rows_tiles[rows - 1](K, a_in, l->ld_in, w, z, l->ld_out);
+        activate_tile(l, z, (real *)l->a + row * l->ld_out + col, rows, vectors);
+        return;
+    }
+#endif
     for (cb_index v = 0; v < vectors; v += 2) { /* z = b + a_in w^T */
         const int two = v + 1 < vectors;
         const real *b0 = PANEL_COLUMN(w, v * LANES, stride);
