@@ -77,15 +77,21 @@ cdef void weigh(const Job *job, const Pass *p, cb_index at, cb_index first,
 cdef void sum_costs(Job *job, const Pass *p, const int64_t *index, cb_index m) noexcept nogil:
     # In the order of the samples, whose rows index names.
     cdef cb_index i
-    cdef double weight = 1
+    cdef double weight = 1, cost = job.cost_sum, score = 0
+    cdef bint scored = p.score != CB_SQUARED_ERROR
+    if scored:
+        score = job.score_sum[0]
     for i in range(m):
         if job.weights != NULL:
             weight = job.weights[index[i]]
             if weight == 0:
                 continue
-        job.cost_sum += weight * p.costs[i]
-        if p.score != CB_SQUARED_ERROR:
-            job.score_sum[0] += weight * p.scores[i]
+        cost += weight * p.costs[i]
+        if scored:
+            score += weight * p.scores[i]
+    job.cost_sum = cost
+    if scored:
+        job.score_sum[0] = score
 
 
 cdef void sum_squares(Job *job, const Pass *p, const int64_t *index, cb_index m, int thread,

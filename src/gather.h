@@ -47,8 +47,9 @@ static void convert_row(const char *p, ptrdiff_t stride, int type, cb_index n, r
     }
 }
 
-/* v - v is 0, or NaN where v is not finite: summed into *bad, four sums side by side, as one
- * would be a chain of dependent additions. `from` may be `to`. */
+/* to[0 .. width) = from scale + shift, 0 up to the next whole vector. v - v is 0, or NaN where
+ * v is not finite: summed into *bad, four sums side by side, as one would be a chain of
+ * dependent additions. `from` may be `to`. */
 INLINE void scale_row(const cb_rows *x, const int scaled, const real *from, real *to, vec *bad)
 {
     const real *scale = x->scale, *shift = x->shift;
@@ -64,28 +65,22 @@ INLINE void scale_row(const cb_rows *x, const int scaled, const real *from, real
             sums[i] += v - v;
             v_store(to + k + i * LANES, v);
         }
-    for (; k < whole; k += LANES) {
-        vec v = v_load(from + k);
+    for (; k < n; k += LANES) {
+        const int all = n - k >= LANES;
+        vec v = all ? v_load(from + k) : v_load_first(n - k, from + k);
         if (scaled)
-            v = v_fma(v, v_load(scale + k), v_load(shift + k));
+            v = all ? v_fma(v, v_load(scale + k), v_load(shift + k))
+                    : v_fma(v, v_load_first(n - k, scale + k), v_load_first(n - k, shift + k));
         sums[0] += v - v;
         v_store(to + k, v);
     }
-    real rest = 0;
-    for (; k < n; k++) {
-        real v = from[k];
-        if (scaled)
-            v = v_fma(v_set(v), v_set(scale[k]), v_set(shift[k]))[0];
-        rest += v - v;
-        to[k] = v;
-    }
-    *bad += (sums[0] + sums[1]) + (sums[2] + sums[3]) + v_set(rest);
+    *bad += (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
 static void gather(const cb_rows *x, const int64_t *index, cb_index row, cb_index rows, void *out,
                    cb_index ld, int *non_finite)
 {
-    const cb_index n = x->width;
+    const cb_index n = x->width, padded = (n + LANES - 1) / LANES * LANES;
     const int as_is =
         x->type == (CB_BITS == 32 ? CB_FLOAT32 : CB_FLOAT64) && x->column_stride == sizeof(real);
     vec bad = {0};
@@ -93,15 +88,15 @@ static void gather(const cb_rows *x, const int64_t *index, cb_index row, cb_inde
         const cb_index i = index ? (cb_index)index[s] : s;
         const char *from = (const char *)x->data + i * x->row_stride;
         real *to = (real *)out + s * ld;
-        for (cb_index k = n - n % LANES; k < ld; k += LANES)
-            v_store(to + k, (vec){0});
         if (!as_is)
             convert_row(from, x->column_stride, x->type, n, to);
         const real *values = as_is ? (const real *)from : to;
         if (x->scale)
             scale_row(x, 1, values, to, &bad);
-        else if (as_is || x->type != CB_UINT8)
+        else
             scale_row(x, 0, values, to, &bad);
+        for (cb_index k = padded; k < ld; k += LANES)
+            v_store(to + k, (vec){0});
         to[n] = (real)x->bias;
     }
     set_not_finite(non_finite, bad);

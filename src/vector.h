@@ -172,6 +172,31 @@ INLINE vec v_first(cb_index n, vec x)
     return v_less(v_load(lane), v_set((real)n), x, (vec){0});
 }
 
+/* p[0 .. n) in the first n < LANES lanes, 0 in the others; nothing beyond them is read. */
+INLINE vec v_load_first(cb_index n, const real *p)
+{
+#if defined(CB_AVX512) && CB_BITS == 32
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#elif defined(CB_AVX512)
+    return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p);
+#elif defined(CB_AVX2)
+    static const ireal lane[] = {0, 1, 2, 3, 4, 5, 6, 7};
+    ivec lanes;
+    __builtin_memcpy(&lanes, lane, sizeof lanes);
+    const ivec mask = lanes < (ireal)n - (ivec){0};
+#if CB_BITS == 32
+    return (vec)_mm256_maskload_ps(p, (__m256i)mask);
+#else
+    return (vec)_mm256_maskload_pd(p, (__m256i)mask);
+#endif
+#else
+    vec x = {0};
+    for (int i = 0; i < n; i++)
+        x[i] = p[i];
+    return x;
+#endif
+}
+
 /* row[n .. ld) = 0, ld whole panels. */
 INLINE void clear_rest(real *row, cb_index n, cb_index ld)
 {
