@@ -6,6 +6,7 @@ cdef enum:
     WAYS = 24               # at most
     MOST_THREADS = 16       # that may own columns, or take turns
     ROUNDS = 3              # slices timed for each way; the best counts
+    MOST_PATIENCE = 100
 
 cdef enum Partition:
     SAMPLES                 # _partitions.by_samples
@@ -21,11 +22,14 @@ cdef struct Pace:
     int threads[WAYS]
     Partition partition[WAYS]
     double cost[WAYS]       # seconds a sample, the least of a round's slices
+    double slice[WAYS]      # seconds of that slice
+    int slices[WAYS]        # of this round
     int best
     int trial               # slices still to time in this round
     double spent            # seconds on this round
     double rest             # seconds of training before the next round
     double patience         # a rest lasts so many times what its round lost
+    int slow                # slices in a row that took longer than the round promised
 
 
 cdef inline void begin_pace(Pace *pace, cb_index m, int least, int most, int guess, int owners,
@@ -34,7 +38,7 @@ cdef inline void begin_pace(Pace *pace, cb_index m, int least, int most, int gue
     cdef int threads = least
     pace.m, pace.least, pace.most, pace.owners, pace.takers = m, least, most, owners, takers
     pace.ways = pace.best = 0
-    pace.patience = 25
+    pace.patience = 12.5
     if guess <= takers:
         add_way(pace, guess, TURNS)
     add_way(pace, guess, SAMPLES)
@@ -58,10 +62,11 @@ cdef inline void add_way(Pace *pace, int threads, Partition partition) noexcept 
 cdef inline void begin_round(Pace *pace) noexcept nogil:
     cdef int way
     for way in range(pace.ways):
-        pace.cost[way] = 1e300
+        pace.cost[way], pace.slices[way] = 1e300, 0
     pace.trial = ROUNDS * pace.ways if pace.ways > 1 else 0
     pace.rest = 1e300
     pace.spent = 0
+    pace.slow = 0
 
 
 cdef inline int current_way(const Pace *pace) noexcept nogil:
@@ -72,19 +77,25 @@ cdef inline int current_way(const Pace *pace) noexcept nogil:
 
 
 cdef inline double slice_seconds(const Pace *pace) noexcept nogil:
-    return 0.002 if pace.trial else max(<double>0.002, pace.rest)
+    # At rest as long as tells whether the way has become slower.
+    if pace.ways == 1:
+        return pace.rest
+    return 0.002 if pace.trial else max(<double>0.002, min(<double>0.025, pace.rest))
 
 
 cdef inline void report(Pace *pace, double per_sample, double elapsed) noexcept nogil:
     # A slice at current_way() is over.
-    cdef int way = current_way(pace)
+    cdef int way = current_way(pace), before = pace.best
     cdef double lost = 0
     if pace.trial == 0:
         pace.rest -= elapsed
-        if pace.rest <= 0:
+        pace.slow = pace.slow + 1 if per_sample > 1.2 * pace.cost[pace.best] else 0
+        if pace.rest <= 0 or pace.slow == 3:
             begin_round(pace)
         return
-    pace.cost[way] = min(pace.cost[way], per_sample)
+    if per_sample < pace.cost[way]:
+        pace.cost[way], pace.slice[way] = per_sample, elapsed
+    pace.slices[way] += 1
     pace.spent += elapsed
     pace.trial -= 1
     # Long slices, of one long mini-batch each, need no second look.
@@ -94,9 +105,12 @@ cdef inline void report(Pace *pace, double per_sample, double elapsed) noexcept 
     for way in range(pace.ways):
         if pace.cost[way] < pace.cost[pace.best]:
             pace.best = way
+    # What asking costs, as long as nothing disturbs: a thread that waited long for its core
+    # must not make a choice of that moment last.
     for way in range(pace.ways):
-        lost += pace.spent / pace.ways * (1 - pace.cost[pace.best] / pace.cost[way])
+        lost += pace.slices[way] * pace.slice[way] * (1 - pace.cost[pace.best] / pace.cost[way])
     # Asking the others costs a 25th of the time at first, as threads that have just woken may
-    # share a core for a while; a fiftieth in the long run.
+    # share a core for a while; less and less where the answer stays the same, for a way that
+    # becomes slower is seen without asking.
+    pace.patience = min(<double>MOST_PATIENCE, 2 * pace.patience) if pace.best == before else 25
     pace.rest = max(<double>0.1, pace.patience * lost)
-    pace.patience = min(<double>50, 2 * pace.patience)
