@@ -3,7 +3,7 @@
 Ctrl-C, the check of an epoch's end and the way back."""
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from cbackprop._engine cimport float_enter, float_leave, seconds, shuffle
 from cbackprop._norms cimport error_norms, neurons
@@ -65,6 +65,18 @@ cdef double mass_of(const Job *job, cb_index batch, cb_index m) noexcept nogil:
     for i in range(m):
         mass += job.weights[job.index[batch * job.batch_size + i]]
     return mass
+
+
+cdef void clear_absent(const Pass *p, const double *weights, const int64_t *index, cb_index first,
+                       cb_index last) noexcept nogil:
+    # a^0 = 0 where a row counts nothing: its own might overflow further on, and 0 inf in BP4 is
+    # NaN. weights: by row, or NULL; index: the rows of samples 0, 1, .. of p, or NULL: 0, 1, ..
+    cdef cb_index s, item = p.kernels.itemsize
+    if weights == NULL:
+        return
+    for s in range(first, last):
+        if weights[index[s] if index != NULL else s] == 0:
+            memset(<char *>p.layer[0].a + s * p.layer[0].ld_out * item, 0, p.layer[0].n_out * item)
 
 
 cdef void weigh(const Job *job, const Pass *p, cb_index at, cb_index first,
