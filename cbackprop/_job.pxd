@@ -78,7 +78,12 @@ cdef struct Job:
     Descent kept            # likewise
     unsigned environment    # the caller's float environment
     void *pending           # a list to put an exception in
+    const int *brake        # raised by others: stop after this mini-batch; or NULL
     void *on_batch          # called after each mini-batch, True stops; or NULL
+
+
+cdef class Brake:
+    cdef int raised
 
 
 cdef void begin_epoch(Job *job) noexcept nogil

@@ -8,10 +8,24 @@ from libc.string cimport memcpy, memset
 from cbackprop._engine cimport float_enter, float_leave, seconds, shuffle
 from cbackprop._norms cimport error_norms, neurons
 from cbackprop._kernels cimport (CB_FLOAT32, CB_FOR_SHUFFLE, CB_SQUARED_ERROR, Pass, cb_index,
-                                 cb_random, cb_rows, part)
+                                 cb_is_raised, cb_raise_flag, cb_random, cb_rows, part)
 from cbackprop._updates cimport Descent
 
 cdef double LOOK_SECONDS = 0.02   # between two looks for Ctrl-C
+
+
+cdef class Brake:
+    """Stops, from any thread, the training of every network whose engine has it: KeyboardInterrupt
+    comes out there, after the mini-batch."""
+
+    def pull(self):
+        """From now on."""
+        cb_raise_flag(&self.raised)
+
+    @property
+    def pulled(self):
+        """Whether somebody has."""
+        return bool(cb_is_raised(&self.raised))
 
 
 cdef inline cb_index score_width(const Pass *p) noexcept nogil:
@@ -122,6 +136,8 @@ cdef void end_batch(Job *job, cb_index m, const Descent *descent) noexcept nogil
     if now - job.last_look > LOOK_SECONDS:
         job.last_look = now
         look_for_signals(job)
+    if job.brake != NULL and job.stop == RUNNING and cb_is_raised(job.brake):
+        stop_here(job)
     if job.on_batch != NULL and job.stop == RUNNING:
         let_look_on(job)
     job.slice_batches += 1
@@ -141,6 +157,12 @@ cdef void look_for_signals(Job *job) noexcept nogil:
             (<list>job.pending).append(error)
             job.stop = INTERRUPTED
     float_enter()
+
+
+cdef void stop_here(Job *job) noexcept nogil:
+    with gil:
+        (<list>job.pending).append(KeyboardInterrupt())
+        job.stop = INTERRUPTED
 
 
 cdef void let_look_on(Job *job) noexcept nogil:

@@ -75,6 +75,8 @@ class _Objective:
             with np.errstate(over="ignore"):
                 self.assign(theta)
             for rows in self.chunks:
+                if net._engine.brake is not None and net._engine.brake.pulled:
+                    raise KeyboardInterrupt
                 weights = None if call.weights is None else call.weights[rows]
                 mass = float(len(rows) if weights is None else math.fsum(weights))
                 g = self.derived(rows, weights)
