@@ -18,6 +18,7 @@ from cbackprop._error_propagation cimport propagate_error
 from cbackprop._forward cimport forward
 from cbackprop._gate cimport are_plain, as_indices, take_targets
 from cbackprop._gradients cimport gradients
+from cbackprop._job cimport clear_absent
 from cbackprop._kernels cimport (CB_STORE, Pass, cb_enter_shared, cb_index, cb_layer,
                                  cb_leave_shared, cb_look_at_targets, cb_rows, cb_team,
                                  cb_unpack_f32, cb_unpack_f64, cb_update, part)
@@ -52,6 +53,7 @@ cdef void derive_program(void *argument, int thread, cb_team *team) noexcept nog
     cdef cb_update update = cb_update(CB_STORE, 0, 0, d.mass)
     cdef const cb_layer *output = &d.p.layer[d.p.L]
     load(d.p, d.x, d.y, d.labels, NULL, first, last, &d.non_finite)
+    clear_absent(d.p, d.weights, NULL, first, last)
     forward(d.p, first, last)
     if d.given:
         given_error(d.p, first, last)

@@ -47,6 +47,7 @@ cdef class Engine:
     cdef readonly object sizes, activations, arena
     cdef object offsets, spare, transform
     cdef object gradient_arena  # of apply_gradients, or None
+    cdef public object brake    # _job.Brake, by which others may stop its training; or None
     cdef readonly object dtype
     cdef int users          # readers.h
     cdef cb_index products  # of one sample's forward pass

@@ -29,6 +29,7 @@ class Engine:
     sizes: tuple[int, ...]
     activations: tuple[int, ...]
     arena: Array
+    brake: Any
     def __init__(
         self,
         sizes: Any,

@@ -78,7 +78,12 @@ cdef struct Job:
     Descent kept            # likewise
     unsigned environment    # the caller's float environment
     void *pending           # a list to put an exception in
+    const int *brake        # raised by others: stop after this mini-batch; or NULL
     void *on_batch          # called after each mini-batch, True stops; or NULL
+
+
+cdef class Brake:
+    cdef int raised
 
 
 cdef void begin_epoch(Job *job) noexcept nogil
@@ -94,6 +99,8 @@ cdef void sum_costs(Job *job, const Pass *p, const int64_t *index, cb_index m) n
 cdef void sum_squares(Job *job, const Pass *p, const int64_t *index, cb_index m, int thread,
                       int threads) noexcept nogil
 cdef double mass_of(const Job *job, cb_index batch, cb_index m) noexcept nogil
+cdef void clear_absent(const Pass *p, const double *weights, const int64_t *index, cb_index first,
+                       cb_index last) noexcept nogil
 cdef void weigh(const Job *job, const Pass *p, cb_index at, cb_index first,
                 cb_index last) noexcept nogil
 cdef void end_batch(Job *job, cb_index m, const Descent *descent) noexcept nogil

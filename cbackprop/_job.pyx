@@ -3,15 +3,29 @@
 Ctrl-C, the check of an epoch's end and the way back."""
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from cbackprop._engine cimport float_enter, float_leave, seconds, shuffle
 from cbackprop._norms cimport error_norms, neurons
 from cbackprop._kernels cimport (CB_FLOAT32, CB_FOR_SHUFFLE, CB_SQUARED_ERROR, Pass, cb_index,
-                                 cb_random, cb_rows, part)
+                                 cb_is_raised, cb_raise_flag, cb_random, cb_rows, part)
 from cbackprop._updates cimport Descent
 
 cdef double LOOK_SECONDS = 0.02   # between two looks for Ctrl-C
+
+
+cdef class Brake:
+    """Stops, from any thread, the training of every network whose engine has it: KeyboardInterrupt
+    comes out there, after the mini-batch."""
+
+    def pull(self):
+        """From now on."""
+        cb_raise_flag(&self.raised)
+
+    @property
+    def pulled(self):
+        """Whether somebody has."""
+        return bool(cb_is_raised(&self.raised))
 
 
 cdef inline cb_index score_width(const Pass *p) noexcept nogil:
@@ -67,6 +81,18 @@ cdef double mass_of(const Job *job, cb_index batch, cb_index m) noexcept nogil:
     return mass
 
 
+cdef void clear_absent(const Pass *p, const double *weights, const int64_t *index, cb_index first,
+                       cb_index last) noexcept nogil:
+    # a^0 = 0 where a row counts nothing: its own might overflow further on, and 0 inf in BP4 is
+    # NaN. weights: by row, or NULL; index: the rows of samples 0, 1, .. of p, or NULL: 0, 1, ..
+    cdef cb_index s, item = p.kernels.itemsize
+    if weights == NULL:
+        return
+    for s in range(first, last):
+        if weights[index[s] if index != NULL else s] == 0:
+            memset(<char *>p.layer[0].a + s * p.layer[0].ld_out * item, 0, p.layer[0].n_out * item)
+
+
 cdef void weigh(const Job *job, const Pass *p, cb_index at, cb_index first,
                 cb_index last) noexcept nogil:
     # delta^L of samples first .. last - 1 of p, whose sample 0 is number `at` of the epoch.
@@ -116,6 +142,8 @@ cdef void end_batch(Job *job, cb_index m, const Descent *descent) noexcept nogil
     if now - job.last_look > LOOK_SECONDS:
         job.last_look = now
         look_for_signals(job)
+    if job.brake != NULL and job.stop == RUNNING and cb_is_raised(job.brake):
+        stop_here(job)
     if job.on_batch != NULL and job.stop == RUNNING:
         let_look_on(job)
     job.slice_batches += 1
@@ -135,6 +163,12 @@ cdef void look_for_signals(Job *job) noexcept nogil:
             (<list>job.pending).append(error)
             job.stop = INTERRUPTED
     float_enter()
+
+
+cdef void stop_here(Job *job) noexcept nogil:
+    with gil:
+        (<list>job.pending).append(KeyboardInterrupt())
+        job.stop = INTERRUPTED
 
 
 cdef void let_look_on(Job *job) noexcept nogil:

@@ -193,6 +193,8 @@ cdef extern from "pages.h" nogil:
 
 cdef extern from "turns.h" nogil:
     void cb_wait_for_turn(const int64_t *turn, int64_t mine) noexcept
+    void cb_raise_flag(int *flag) noexcept
+    int cb_is_raised(const int *flag) noexcept
     void cb_end_turn(int64_t *turn, int64_t next) noexcept
 
 cdef extern from "readers.h" nogil:

@@ -44,8 +44,10 @@ class _Objective:
     def __init__(self, net: Network, call: _run.Call) -> None:
         self.net, self.call = net, call
         rows = np.arange(len(call.X)) if call.chosen is None else call.chosen
-        self.chunks = [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
         weights = call.weights
+        if weights is not None:
+            rows = rows[weights[rows] > 0]  # the others are absent, from every sum
+        self.chunks = [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
         # The choice that training makes by timing is made here by the work of a chunk.
         few = _threads.worthwhile(net.sizes, min(len(rows), CHUNK), 6)
         self.threads = few if call.guess else call.threads
@@ -73,10 +75,10 @@ class _Objective:
             with np.errstate(over="ignore"):
                 self.assign(theta)
             for rows in self.chunks:
+                if net._engine.brake is not None and net._engine.brake.pulled:
+                    raise KeyboardInterrupt
                 weights = None if call.weights is None else call.weights[rows]
                 mass = float(len(rows) if weights is None else math.fsum(weights))
-                if mass == 0:
-                    continue
                 g = self.derived(rows, weights)
                 parts = [p.ravel() for pair in zip(g.nabla_w, g.nabla_b, strict=True) for p in pair]
                 cost += mass / self.mass * g.cost

@@ -107,7 +107,7 @@ def warn_of_layers(history: History, stacklevel: int = 4) -> None:
             "all of which are where their activation is flat; try another output, another init or "
             "a smaller learning_rate",
             LearningWarning,
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
         return
     if not last or (VANISHED * last <= min(norms) and max(norms) <= EXPLODED * last):

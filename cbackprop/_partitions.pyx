@@ -12,8 +12,8 @@ from cbackprop._error_propagation cimport (propagate_columns, propagate_error,
                                            propagate_error_to)
 from cbackprop._forward cimport forward, forward_columns, forward_from
 from cbackprop._gradients cimport gradient_columns, gradients, tiles_from
-from cbackprop._job cimport (INTERRUPTED, TURN, Job, begin_epoch, end_batch, end_epoch, mass_of,
-                             rate_of, sum_costs, sum_squares, weigh)
+from cbackprop._job cimport (INTERRUPTED, TURN, Job, begin_epoch, clear_absent, end_batch,
+                             end_epoch, mass_of, rate_of, sum_costs, sum_squares, weigh)
 from cbackprop._kernels cimport (CB_FLOAT32, CB_PANEL, CB_SUM, CB_UINT8, Pass, cb_ahead,
                                  cb_end_turn, cb_index, cb_rows, cb_team, cb_update,
                                  cb_wait_for_turn, part, parts_of)
@@ -92,6 +92,7 @@ cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
                 last = part_of_pairs(m, threads, thread + 1)
             load(p, job.x, job.y, job.labels, job.index + batch * job.batch_size, first, last,
                  &job.non_finite)
+            clear_absent(p, job.weights, job.index + batch * job.batch_size, first, last)
             if r != NULL:
                 rounded_forward(p, r, thread, first, last)
             else:
@@ -175,6 +176,7 @@ cdef void by_columns(void *argument, int thread, cb_team *team) noexcept nogil:
             p.layer[2].a_in = a[turn]
             load(p, job.x, job.y, job.labels, job.index + batch * job.batch_size, 0, m,
                  &job.non_finite)
+            clear_absent(p, job.weights, job.index + batch * job.batch_size, 0, m)
             forward_columns(p, 1, 0, m, begin, end)
             if end == p.layer[1].n_out:
                 p.kernels.complete_rows(&p.layer[1], 0, m)
@@ -265,6 +267,7 @@ cdef void by_turns(void *argument, int thread, cb_team *team) noexcept nogil:
                 rows = min(k, watched(job.batches_before + batch, m) - first)
                 load(&p, job.x, job.y, job.labels, job.index + batch * job.batch_size + first,
                      0, k, &job.non_finite)
+                clear_absent(&p, job.weights, job.index + batch * job.batch_size + first, 0, k)
                 forward(&p, 0, k)
                 measure(&p, 0, k)
                 output_error(&p, 0, k)

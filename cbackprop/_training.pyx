@@ -14,7 +14,7 @@ from cbackprop._bf16 cimport rounding_of
 from cbackprop._engine cimport (TRAINING, Engine, Rows, Targets, Workspace, address,
                                 float_enter, float_leave, new_arena, run, seconds)
 from cbackprop._job cimport (BAD_INPUT, COMPLETE, DIVERGED, INTERRUPTED, PAUSED, RUNNING, TURN,
-                             STOPPED, Job, roll_back)
+                             STOPPED, Brake, Job, roll_back)
 from cbackprop._kernels cimport (CB_PANEL, CB_SQUARED_ERROR, cb_enter_alone, cb_index,
                                  cb_is_elementwise, cb_leave_alone, is_blocked, parts_of)
 from cbackprop._norms cimport error_norms
@@ -128,6 +128,8 @@ cdef void begin_job(Job *job, Engine engine, Workspace w, State state, cb_index 
     job.error_norms, job.dead = results + 2 * epochs, results + (2 + engine.L) * epochs
     job.scores = results + (2 + 2 * engine.L) * epochs
     job.last_look = seconds()
+    if engine.brake is not None:
+        job.brake = &(<Brake>engine.brake).raised
     job.parameters, job.n_bytes = engine.parameters, engine.n_bytes
     job.snapshot = room + 8 * n
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cbackprop import _options, _threads
+from cbackprop import _job, _options, _threads
 from cbackprop.history import History
 from cbackprop.network import Network
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
+    from concurrent.futures import Executor, Future
 
 _ABOUT_THE_NETWORK = {
     "activation", "output", "cost", "init", "dtype", "input_scale", "input_shift", "classes", "rng",
@@ -49,6 +49,9 @@ def train_many(
 
     Raises
     ------
+    KeyboardInterrupt
+        Networks that are training stop after their mini-batch, as they do when the caller iterates
+        no further or on_error raises; on executors of other processes they go on to their end.
     ValueError, TypeError
         on_error is neither, executor is none, or a spec is no dict or has no ``sizes``; nothing
         was trained.
@@ -78,8 +81,12 @@ def _results(
     own = ThreadPoolExecutor(_threads.available()) if executor is None else None
     pool = own or executor
     assert pool is not None
-    futures = {pool.submit(_train, job, X, y): i for i, job in enumerate(jobs)}
+    # In threads of this process what is not wanted any more is stopped; elsewhere it ends.
+    brake = _job.Brake() if isinstance(pool, ThreadPoolExecutor) else None
+    futures: dict[Future[tuple[Network, History]], int] = {}
     try:
+        for i, job in enumerate(jobs):
+            futures[pool.submit(_train, job, X, y, brake)] = i
         for future in as_completed(futures):
             error = future.exception()
             if error is None:
@@ -91,12 +98,20 @@ def _results(
     finally:
         for future in futures:
             future.cancel()
+        if brake:
+            brake.pull()
         if own:
             own.shutdown()
 
 
-def _train(job: dict[str, Any], X: Any, y: Any) -> tuple[Network, History]:
+def _train(
+    job: dict[str, Any], X: Any, y: Any, brake: _job.Brake | None
+) -> tuple[Network, History]:
     about = {name: value for name, value in job.items() if name in _ABOUT_THE_NETWORK}
     rest = {name: value for name, value in job.items() if name not in {*about, "sizes"}}
     net = Network(job["sizes"], **about)
-    return net, net.train(X, y, **rest)
+    net._engine.brake = brake
+    try:
+        return net, net.train(X, y, **rest)
+    finally:
+        net._engine.brake = None

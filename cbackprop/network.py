@@ -723,7 +723,7 @@ class Network:
             As for `train`.
         sample_weight : array-like (m,), optional
             >= 0: cost, nabla_w and nabla_b are weighted means; ``delta`` is the weight times
-            the sample's error.
+            the sample's error. A row of weight 0 goes through the network with the input 0.
         per_sample : bool
             nabla_w (m, n_l, n_{l-1}) and nabla_b (m, n_l) are of each sample's own cost, times its
             weight; their mean is what they are without.

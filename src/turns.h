@@ -1,4 +1,6 @@
-/* A count that threads wait for, each for its own number: work done in order by many. */
+/* What threads tell each other: a count that they wait for, each for its own number, so that work is
+ * done in order by many; and a flag that says stop.
+ */
 #ifndef CBACKPROP_TURNS_H
 #define CBACKPROP_TURNS_H
 
@@ -24,5 +26,10 @@ static inline void cb_end_turn(int64_t *turn, int64_t next)
 {
     __atomic_store_n(turn, next, __ATOMIC_RELEASE);
 }
+
+/* A flag that any thread may raise and that many look at; nothing else depends on when. */
+static inline void cb_raise_flag(int *flag) { __atomic_store_n(flag, 1, __ATOMIC_RELAXED); }
+
+static inline int cb_is_raised(const int *flag) { return __atomic_load_n(flag, __ATOMIC_RELAXED); }
 
 #endif

@@ -1,5 +1,6 @@
 """Many networks over one data set."""
 
+import _thread
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
@@ -88,3 +89,68 @@ def test_specs_that_are_refused():
         train_many([SPECS[0], {}], X, Y)
     with pytest.raises(ValueError, match="on_error = 'skip'"):
         train_many(SPECS, X, Y, on_error="skip")
+
+
+LONG_X = np.random.default_rng(1).normal(size=(20_000, 4)).astype(np.float32)
+LONG_Y = np.arange(20_000) % 3
+
+
+class Watch:
+    """Keeps the networks that train, and says when there are two."""
+
+    def __init__(self):
+        self.nets, self.both = {}, threading.Event()
+
+    def on_epoch_end(self, net, history):
+        self.nets[id(net)] = net
+        if len(self.nets) == 2:
+            self.both.set()
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "no further", "raise"])
+@pytest.mark.parametrize("optimizer", ["sgd", "lbfgs"])
+def test_networks_that_train_are_stopped(how, optimizer):
+    watch = Watch()
+    endless = {
+        "sizes": [4, 8, 3], "optimizer": optimizer, "callbacks": [watch], "batch_size": 2,
+        "epochs": 10**6, "validation_data": (X, Y),
+    }  # fmt: skip
+    if optimizer == "lbfgs":
+        pytest.importorskip("scipy")
+        del endless["batch_size"]
+
+    class Fails:
+        def on_epoch_end(self, net, history):
+            assert watch.both.wait(60)
+            if how == "Ctrl-C":
+                _thread.interrupt_main()
+            else:
+                raise OSError
+
+    specs = [{**endless, "rng": 1}, {**endless, "rng": 2}, {**SPECS[0], "callbacks": [Fails()]}]
+    on_error = "raise" if how == "raise" else "yield"
+    with ThreadPoolExecutor(3) as pool:
+        results = train_many(
+            specs, LONG_X, LONG_Y, output="softmax", executor=pool, on_error=on_error
+        )
+        if how == "no further":
+            assert next(results)[0] == 2
+            results.close()
+        else:
+            with pytest.raises(KeyboardInterrupt if how == "Ctrl-C" else OSError):
+                next(results)
+    nets = list(watch.nets.values())
+    assert len(nets) == 2
+    if optimizer == "lbfgs":
+        return
+    for net in nets:
+        # at a whole number of mini-batches, and free to finish the broken epoch
+        through = Network([4, 8, 3], output="softmax", rng=1 if net is nets[0] else 2)
+        through._key = net._key
+        through.reset()
+        epochs = len(net.history) + 1
+        assert net.steps < epochs * 10_000
+        if net._position.batch:
+            net.train(LONG_X, LONG_Y, batch_size=2)
+        through.train(LONG_X, LONG_Y, batch_size=2, epochs=net.steps // 10_000)
+        assert bits(net) == bits(through)

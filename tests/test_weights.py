@@ -32,6 +32,46 @@ def test_weight_zero_is_a_row_absent(targets, n_threads, dtype, table):
     assert g.cost == h.cost
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_threads": 1},
+        {"n_threads": 2},
+        {"batch_size": 5000, "n_threads": 2},
+        {"max_norm": 5.0},
+        {"dropout": [0.2, 0.2]},
+        {"optimizer": "lbfgs"},
+    ],
+    ids=str,
+)
+def test_a_row_absent_may_overflow(options):
+    # Its activations are infinite in both layers: 0 times them is no gradient.
+    n = 6000 if "batch_size" in options else 40
+    x, y = np.tile(X, (n // 40, 1)), np.tile(Y, (n // 40, 1))
+    wild, weights = np.tile(WEIGHTS, n // 40) == 0, np.tile(WEIGHTS, n // 40)
+    far = np.where(wild[:, None], 1e38, x)
+    settings = {"activation": "relu", "output": "identity", "sizes": [5, 18, 3]}
+    nets = [Network(**settings, rng=3) for _ in range(2)]
+    for net, data in zip(nets, (x, far), strict=True):
+        net.set_weights(0, w=8 * net.weights[0])
+        history = net.train(data, y, epochs=2, sample_weight=weights, **options)
+        assert np.isfinite(history.cost).all()
+    assert bits(nets[0]) == bits(nets[1])
+
+
+def test_a_row_absent_may_overflow_in_gradients(dtype, table):
+    far = np.where(WEIGHTS[:, None] == 0, np.finfo(dtype).max / 2, X)
+    net = network(dtype=dtype, activation="relu", output="identity")
+    net.set_weights(0, w=8 * net.weights[0])
+    keep = WEIGHTS > 0
+    g = net.gradients(far, Y, sample_weight=WEIGHTS)
+    h = net.gradients(X[keep], Y[keep], sample_weight=WEIGHTS[keep])
+    for mine, theirs in zip(g.nabla_w + g.nabla_b, h.nabla_w + h.nabla_b, strict=True):
+        assert mine.tobytes() == theirs.tobytes()
+    assert g.cost == h.cost
+    assert not g.a[0][~keep].any()
+
+
 def test_weights_are_repetitions():
     net = network(dtype="float64")
     rows = np.repeat(np.arange(40), WEIGHTS.astype(int))
