@@ -7,6 +7,7 @@ import os
 import pickle
 import struct
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -160,6 +161,64 @@ def test_is_a_safetensors_file(name, tmp_path):
         assert (getattr(net, key) == value).all()
 
 
+def broken_epoch():
+    """A network in the middle of an epoch, with an optimiser that remembers: every tensor."""
+    net = Network([4, 5, 3], rng=3, input_scale=[0.1, 2.0, 3.0, 1 / 3], input_shift=0.25)
+    copies = []
+
+    class Saves:
+        def on_batch_end(self, net, epoch, batch):
+            if (epoch, batch) == (1, 2):
+                copies.append(copy.copy(net))
+
+    net.train(X, LABELS, epochs=2, batch_size=5, optimizer="adam", callbacks=[Saves()])
+    return copies[0]
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "broken epoch"])
+def test_safetensors_own_readers_read_it(name, tmp_path):
+    safetensors = pytest.importorskip("safetensors")
+    from safetensors.numpy import load_file
+
+    net = broken_epoch() if name == "broken epoch" else NETWORKS[name]()
+    path = tmp_path / "n.safetensors"
+    net.save(path)
+    tensors = load_file(path)
+    for l, (w, b) in enumerate(zip(net.weights, net.biases, strict=True), start=1):
+        assert tensors[f"w{l}"].dtype == tensors[f"b{l}"].dtype == net.dtype
+        assert (tensors[f"w{l}"] == w).all() and (tensors[f"b{l}"] == b).all()
+    header, payload = parse(path.read_bytes())
+    about = header.pop("__metadata__")
+    assert set(tensors) == set(header)
+    with safetensors.safe_open(path, "numpy") as file:
+        assert file.metadata() == about
+    for entry in header.values():  # so that a reader may map it
+        assert entry["data_offsets"][0] % {"F32": 4, "F64": 8}[entry["dtype"]] == 0
+
+
+# ---- files of earlier releases --------------------------------------------------------------
+
+GOLDEN = Path(__file__).parent / "data" / "version1.cbp"
+
+
+def test_version_1_stays_readable():
+    """Written once, by 0.1.0: the middle of an epoch, every kind of tensor. Never written again."""
+    net = load(GOLDEN)
+    assert net.sizes == (4, 5, 3) and net.dtype == np.float32 and net.steps == 8
+    assert [str(sigma) for sigma in net.activations] == ["leaky_relu(0.125)", "softmax"]
+    assert str(net.cost) == "log_likelihood" and net.classes.tolist() == ["ape", "bee", "猫"]
+    assert net.input_scale.tolist() == [0.5, 2.0, 3.0, 0.25] and net.input_shift == 0.125
+    assert net._position.optimizer.name == "adam" and net._position.batch == 3
+    text = (GOLDEN.with_suffix(".json")).read_text(encoding="utf-8")
+    known = json.loads(text)
+    assert [w.tolist() for w in net.weights] == known["weights"]
+    assert [b.tolist() for b in net.biases] == known["biases"]
+    np.testing.assert_allclose(net.predict(known["X"]), known["a"], rtol=1e-6)
+    net.train(known["X"], WORDS[known["y"]], epochs=1, batch_size=5, optimizer="adam")
+    assert net.steps == 15  # the broken epoch's last two mini-batches, then five
+    np.testing.assert_allclose(net.predict(known["X"]), known["trained"], rtol=1e-5)
+
+
 # ---- damage -----------------------------------------------------------------------------
 
 SMALL = model_file.dumps(Network([1, 1], rng=1))
@@ -232,7 +291,9 @@ def rebuilt(data, change_header=lambda header: None, change_about=lambda about: 
     return seal(json.dumps(header), payload + tail)
 
 
-GOOD = model_file.dumps(trained(sizes=(4, 3), input_scale=[1.0, 2.0, 3.0, 4.0]))
+GOOD = model_file.dumps(
+    trained(sizes=(4, 3), input_scale=[1.0, 2.0, 3.0, 4.0], dtype="float64")
+)
 
 
 def test_rebuilding_unchanged_is_accepted():
@@ -286,11 +347,11 @@ HEADERS = {
     "tensor extra": put("w2", {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}),
     "tensor null": put("b1", None),
     "tensor text": put("b1", "F32"),
-    "tensor list": put("b1", ["F32", [3], [48, 60]]),
+    "tensor list": put("b1", ["F64", [3], [96, 120]]),
     "no dtype": drop("b1", "dtype"),
     "wrong dtype": put("b1", "dtype", "F16"),
-    "other dtype": put("b1", "dtype", "F64"),
-    "dtype list": put("b1", "dtype", ["F32"]),
+    "other dtype": put("b1", "dtype", "F32"),
+    "dtype list": put("b1", "dtype", ["F64"]),
     "dtype null": put("b1", "dtype", None),
     "pickle dtype": put("b1", "dtype", "O"),
     "negative shape": put("b1", "shape", [-3]),
@@ -303,21 +364,21 @@ HEADERS = {
     "null shape": put("b1", "shape", None),
     "transposed": put("w1", "shape", [4, 3]),
     "flat": put("w1", "shape", [12]),
-    "overlap": put("b1", "data_offsets", [44, 56]),
-    "same place": put("b1", "data_offsets", [0, 12]),
-    "start moved": put("b1", "data_offsets", [44, 60]),
-    "hole": put("b1", "data_offsets", [52, 64]),
-    "too long": put("b1", "data_offsets", [48, 64]),
-    "too short": put("b1", "data_offsets", [48, 56]),
-    "backwards": put("b1", "data_offsets", [60, 48]),
-    "negative offset": put("w1", "data_offsets", [-48, 0]),
+    "overlap": put("b1", "data_offsets", [88, 112]),
+    "same place": put("b1", "data_offsets", [0, 24]),
+    "start moved": put("b1", "data_offsets", [88, 120]),
+    "hole": put("b1", "data_offsets", [104, 128]),
+    "too long": put("b1", "data_offsets", [96, 128]),
+    "too short": put("b1", "data_offsets", [96, 112]),
+    "backwards": put("b1", "data_offsets", [120, 96]),
+    "negative offset": put("w1", "data_offsets", [-96, 0]),
     "beyond": put("input_scale", "data_offsets", [2**40, 2**40 + 32]),
-    "one offset": put("b1", "data_offsets", [48]),
-    "three offsets": put("b1", "data_offsets", [48, 60, 60]),
-    "real offsets": put("b1", "data_offsets", [48.0, 60.0]),
-    "real first offset": put("w1", "data_offsets", [0.0, 48]),
+    "one offset": put("b1", "data_offsets", [96]),
+    "three offsets": put("b1", "data_offsets", [96, 120, 120]),
+    "real offsets": put("b1", "data_offsets", [96.0, 120.0]),
+    "real first offset": put("w1", "data_offsets", [0.0, 96]),
     "text offsets": put("b1", "data_offsets", "ab"),
-    "infinite offset": put("b1", "data_offsets", [48, float("inf")]),
+    "infinite offset": put("b1", "data_offsets", [96, float("inf")]),
     "names exchanged": swap_names,
 }
 
@@ -430,7 +491,7 @@ def test_weights_that_are_not_finite():
     header, payload = parse(GOOD)
     header["__metadata__"]["sha256"] = "0" * 64
     for value in (np.nan, np.inf):
-        hostile = np.float32(value).tobytes() + payload[4:]
+        hostile = np.float64(value).tobytes() + payload[8:]
         with pytest.raises(ModelFileError, match=r"weights\[0\]"):
             load_bytes(seal(json.dumps(header), hostile))
 
@@ -516,7 +577,7 @@ def test_save_over_a_folder(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["net"]
 
 
-@pytest.mark.parametrize("broken", ["fsync", "replace", "chmod"])
+@pytest.mark.parametrize("broken", ["fsync", "replace", "fdopen"])
 def test_failed_save_leaves_the_old_file(broken, tmp_path, monkeypatch):
     path = tmp_path / "net"
     trained().save(path)

@@ -2,7 +2,7 @@
 
     8 bytes   N, little-endian: length of the header
     N bytes   JSON: {"__metadata__": {...}, name: {"dtype", "shape", "data_offsets"}, ...}
-    rest      the tensors, packed, little-endian, row-major
+    rest      the tensors, packed, little-endian, row-major, float64 before float32
 
 Tensors are ``w1 .. wL`` (n_l, n_{l-1}), ``b1 .. bL`` (n_l,), ``input_scale`` and
 ``input_shift`` where they are arrays, ``error_squares`` of a broken epoch, and
@@ -13,12 +13,10 @@ whole file with the digest's own 64 characters written as zeros. Reading execute
 are looked up in the package's tables.
 """
 
-import contextlib
 import hashlib
 import json
 import math
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from cbackprop import _validation as check
 from cbackprop._run import Position
 from cbackprop.exceptions import ModelFileError
 from cbackprop.history import History
+from cbackprop.io.atomic import write as write
 from cbackprop.network import Network
 
 Array = NDArray[Any]
@@ -71,7 +70,9 @@ def dumps(net: Network) -> bytes:
     }
     header: dict[str, Any] = {"__metadata__": metadata}
     payload, at = [], 0
-    for name, (kind, array) in tensors.items():
+    # Wider numbers first, as safetensors' own writer does: every tensor begins at a multiple of
+    # its size, so that readers may map it.
+    for name, (kind, array) in sorted(tensors.items(), key=lambda item: item[1][0], reverse=True):
         data = np.ascontiguousarray(array, DTYPES[kind]).tobytes()
         header[name] = {
             "dtype": kind,
@@ -142,31 +143,6 @@ def _labels(classes: Array | None) -> list[Any] | None:
         text = [c.decode("latin-1") if isinstance(c, bytes) else c for c in classes.tolist()]
         return [classes.dtype.kind, *text]
     return [classes.dtype.newbyteorder("<").str, *classes.tolist()]
-
-
-def write(path: str | os.PathLike[str], data: bytes) -> None:
-    """Old file or new file, never a part: a temporary file beside it, synced, renamed."""
-    path = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def read(path: str | os.PathLike[str]) -> bytes:

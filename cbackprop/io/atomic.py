@@ -1,0 +1,40 @@
+"""Files that are old or new, never a part."""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+__all__ = ["write"]
+
+
+def write(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file by way of a temporary one beside it: synced, renamed, the folder synced.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; an older file of that name is untouched.
+    """
+    path = Path(path)
+    # Not mkstemp: its mode is 0600, and the umask cannot be read without changing it for the
+    # other threads.
+    name = path.parent / f".{path.name}.{secrets.token_hex(8)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    handle = os.open(name, flags, 0o666)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
