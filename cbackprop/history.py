@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -67,6 +68,32 @@ class History:
                 getattr(self, name).extend(curve)
         for name, curve in other.monitored.items():
             self.monitored.setdefault(name, []).extend(curve)
+
+    def plot(self, what: str | Sequence[str] = ("cost", "score"), *, ax: Any = None) -> Any:
+        """Draw curves with matplotlib: `cbackprop.plotting.plot_history`.
+
+        Parameters
+        ----------
+        what : str or sequence of str
+            cost, score, learning_rate, seconds, or the name of a monitor: one panel each.
+        ax : matplotlib Axes, or a sequence of them
+            As many as curves. Default: a new figure.
+
+        Returns
+        -------
+        Axes, or array of Axes
+            One for a name, an array for a sequence.
+        """
+        from cbackprop import plotting
+
+        return plotting.plot_history(self, what, ax=ax)
+
+    def plot_delta_norms(self, *, ax: Any = None) -> Any:
+        """Draw ||delta^l|| of each layer with matplotlib; returns the axes:
+        `cbackprop.plotting.plot_delta_norms`."""
+        from cbackprop import plotting
+
+        return plotting.plot_delta_norms(self, ax=ax)
 
     def line(self, epochs: int) -> str:
         """The last epoch in one line."""

@@ -22,7 +22,7 @@ MODULES = ["cbackprop"] + [
 WITH_EXAMPLES = {
     "cbackprop", "cbackprop._certify", "cbackprop.activations", "cbackprop.book.network2",
     "cbackprop.callbacks", "cbackprop.costs", "cbackprop.datasets", "cbackprop.distributed",
-    "cbackprop.history", "cbackprop.network", "cbackprop.optimizers", "cbackprop.reference",
+    "cbackprop.history", "cbackprop.network", "cbackprop.optimizers", "cbackprop.plotting", "cbackprop.reference",
     "cbackprop.schedules", "cbackprop.sklearn",
 }  # fmt: skip
 
@@ -31,6 +31,8 @@ WITH_EXAMPLES = {
 def test_examples_in_docstrings(name, tmp_path, monkeypatch):
     if name == "cbackprop.sklearn":
         pytest.importorskip("sklearn")
+    if name == "cbackprop.plotting":
+        pytest.importorskip("matplotlib").use("Agg")
     monkeypatch.chdir(tmp_path)  # some write files
     module = importlib.import_module(name)
     result = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
