@@ -193,11 +193,20 @@ cdef new_arena(cb_index n_bytes):
     cdef cb_index size = parts_of(n_bytes, ALIGNMENT) * ALIGNMENT
     if size > LARGE_PAGE // 2:
         return on_large_pages(size)[:n_bytes]
-    with page_lock:
-        if len(page) < size:
-            page = on_large_pages(LARGE_PAGE)
-        arena, page = page[:n_bytes], page[size:]
-    return arena
+    # Nobody waits for the lock: whoever comes meanwhile, a collector's or a signal's code among
+    # them, or the child of a fork, takes a page of its own.
+    rest, locked = b"", page_lock.acquire(False)
+    try:
+        if locked:
+            rest = page
+        if len(rest) < size:
+            rest = on_large_pages(LARGE_PAGE)
+        if locked:
+            page = rest[size:]
+    finally:
+        if locked:
+            page_lock.release()
+    return rest[:n_bytes]
 
 
 cdef on_large_pages(cb_index n_bytes):
