@@ -291,9 +291,7 @@ def rebuilt(data, change_header=lambda header: None, change_about=lambda about: 
     return seal(json.dumps(header), payload + tail)
 
 
-GOOD = model_file.dumps(
-    trained(sizes=(4, 3), input_scale=[1.0, 2.0, 3.0, 4.0], dtype="float64")
-)
+GOOD = model_file.dumps(trained(sizes=(4, 3), input_scale=[1.0, 2.0, 3.0, 4.0], dtype="float64"))
 
 
 def test_rebuilding_unchanged_is_accepted():
