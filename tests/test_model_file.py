@@ -187,7 +187,7 @@ def test_safetensors_own_readers_read_it(name, tmp_path):
     for l, (w, b) in enumerate(zip(net.weights, net.biases, strict=True), start=1):
         assert tensors[f"w{l}"].dtype == tensors[f"b{l}"].dtype == net.dtype
         assert (tensors[f"w{l}"] == w).all() and (tensors[f"b{l}"] == b).all()
-    header, payload = parse(path.read_bytes())
+    header, _ = parse(path.read_bytes())
     about = header.pop("__metadata__")
     assert set(tensors) == set(header)
     with safetensors.safe_open(path, "numpy") as file:

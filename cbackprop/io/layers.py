@@ -36,12 +36,12 @@ def network(
         if not weights or any(w.ndim != 2 for w in weights):
             raise ValueError(f"weights of shapes {[w.shape for w in weights]}, expected matrices")
         sizes = [weights[0].shape[1], *(w.shape[0] for w in weights)]
-        settings = {
+        given: dict[str, Any] = {
             "init": "zeros",
             "rng": 0,
             "dtype": common_dtype([*weights, *biases]),
         } | settings
-        net = cls(sizes, **settings)
+        net = cls(sizes, **given)
         net.weights, net.biases = list(weights), list(biases)
     except (ValueError, TypeError, OverflowError, MemoryError) as error:
         raise ModelFileError(f"{what}: {error}") from None
@@ -82,7 +82,8 @@ def json_object(text: str | bytes, what: str) -> dict[str, Any]:
 
 def refuse_own(net: Network, format: str) -> None:
     """Functions of the user's own are code, which no file holds."""
-    for row in [*net.activations, net.cost]:
+    rows: list[Any] = [*net.activations, net.cost]
+    for row in rows:
         if row.own is not None:
             raise ModelFileError(
                 f"{format}: {row.name!r} is a function of your own, which the file cannot hold; "

@@ -243,10 +243,10 @@ class _Chain:
         c = _vector(c, None).astype(np.float64)
         with np.errstate(all="ignore"):
             sign = -1.0 if operator == "Sub" and not first else 1.0
-            factor = {"Mul": c, "Div": 1 / c}.get(operator, np.float64(sign))
+            factor: Array = {"Mul": c, "Div": 1 / c}.get(operator, np.asarray(sign))
             term = {"Add": c, "Sub": sign * -c}.get(operator)
             if operator in ("Mul", "Div") or sign < 0:
-                self.scale = factor if self.scale is None else self.scale * factor
+                self.scale = factor if self.scale is None else np.asarray(self.scale * factor)
                 self.shift = None if self.shift is None else self.shift * factor
             if term is not None:
                 self.shift = term if self.shift is None else self.shift + term
@@ -258,10 +258,9 @@ class _Chain:
             self._close()
         rows = [activations.identity if row is None else row for row in self.rows]
         found: dict[str, Any] = {"activation": rows[:-1], "output": rows[-1]}
-        for name, value in zip(("input_scale", "input_shift"), self.input, strict=True):
-            if value is not None:
-                found[name] = value
-        return found
+        names = ("input_scale", "input_shift")
+        transform = zip(names, self.input, strict=True)
+        return found | {name: value for name, value in transform if value is not None}
 
 
 def _standard(node: Any) -> bool:
@@ -333,7 +332,7 @@ class _Match:
         about = self.chain._attributes(node)
         if wanted.op_type == "Clip" and "max" in about:  # as it was written before opset 11
             limits = [about.get("min"), about.get("max")]
-            return [self.values[x] for x in wanted.input[1:]] == limits
+            return bool([self.values[x] for x in wanted.input[1:]] == limits)
         return self._same_attributes(wanted, node) and any(
             len(given) == len(wanted.input)
             and all(self._same(x, y) for x, y in zip(wanted.input, given, strict=True))
@@ -344,9 +343,9 @@ class _Match:
         if wanted in self.names:
             return self.names[wanted] == given
         constant = self.chain.constants.get(given)
-        return constant is not None and constant.size == 1 and self._equal(
-            self.values[wanted], constant.ravel()[0]
-        )  # fmt: skip
+        if constant is None or constant.size != 1:
+            return False
+        return self._equal(self.values[wanted], constant.ravel()[0])
 
     def _equal(self, wanted: Any, given: Any) -> bool:
         if not isinstance(wanted, float):

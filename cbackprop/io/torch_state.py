@@ -72,11 +72,11 @@ def _read(path: str) -> dict[str, Array]:
             "are pickles, which run code: save the state_dict with safetensors.torch.save_file"
         ) from None
     # Such files keep their tensors in an order of their own, so that only numbers tell.
-    numbers = {name: [int(n) for n in re.findall(r"\d+", name)[:8]] for name in found}
+    numbers = {name: [int(n) for n in re.findall(r"\d{1,18}", name)[:8]] for name in found}
     layers_of = {name.rpartition(".")[0]: order for name, order in numbers.items()}
     if len({tuple(order) for order in layers_of.values()}) != len(layers_of):
         raise ModelFileError(
-            f"{path}: the names {', '.join(sorted(found)[:8])} do not tell the order of the layers; "
+            f"{path}: the names {', '.join(sorted(found)[:8])} do not tell the order of layers; "
             "give from_torch a dict in order: safetensors.numpy.load_file reads one"
         )
     return {name: found[name] for name in sorted(found, key=lambda name: numbers[name])}
