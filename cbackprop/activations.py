@@ -49,6 +49,10 @@ class Activation:
     curvature : callable or None
         ``(z, a, g, r) -> sum_ki g_k r_i d^2 a_k / dz_j dz_i`` (m, n), which products with the
         Hessian ask for; None: a complex step finds it.
+    onnx : tuple of str or None
+        The function in ONNX's own text form, z to a. The first is what `export_onnx` writes, or
+        in float64 the one with constants of double, where there is one: onnxruntime has not all
+        operators in float64. All are read. ``real`` is the network's dtype. None: it has none.
     """
 
     name: str
@@ -64,6 +68,7 @@ class Activation:
     curvature: Callable[[Array, Array, Array, Array], Array] | None = field(
         default=None, compare=False, repr=False
     )
+    onnx: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         """The name, with the parameter where there is one: `get` reads it."""
@@ -87,11 +92,27 @@ def _elementwise(
     derivative: Callable[[Array, Array], Array],
     second: Callable[[Array, Array], Array],  # d^2 a_j / dz_j^2
     parameter: float | None = None,
+    *,
+    onnx: tuple[str, ...],
 ) -> Activation:
     return Activation(
         name, formula, code, image, function, derivative, _diagonal(derivative), parameter,
-        curvature=lambda z, a, g, r: g * second(z, a) * r,
+        curvature=lambda z, a, g, r: g * second(z, a) * r, onnx=onnx,
     )  # fmt: skip
+
+
+def _number(name: str, value: float, kind: str = "double") -> str:
+    """A constant in ONNX's text form."""
+    return f"{name} = Constant <value = {kind} {{{value!r}}}> () "
+
+
+def _exponential(alpha: float, scale: float) -> str:
+    """scale (max(z, 0) + alpha (exp(min(z, 0)) - 1)) in ONNX's text form, for float64."""
+    numbers = [("zero", 0.0), ("one", 1.0), ("alpha", alpha), ("scale", scale)]
+    return "".join(_number(*pair) for pair in numbers) + (
+        "m = Min(z, zero) e = Exp(m) f = Sub(e, one) g = Mul(f, alpha) p = Relu(z) h = Add(p, g) "
+        "a = Mul(h, scale)"
+    )
 
 
 def _straight(z: Array, a: Array) -> Array:
@@ -128,17 +149,20 @@ def _softmax_curvature(z: Array, a: Array, g: Array, r: Array) -> Array:
 _INF = float("inf")
 
 identity = _elementwise(
-    "identity", "a = z", 0, (-_INF, _INF), lambda z: z + 0, lambda z, a: np.ones_like(z), _straight
-)
+    "identity", "a = z", 0, (-_INF, _INF), lambda z: z + 0, lambda z, a: np.ones_like(z), _straight,
+    onnx=("a = Identity(z)",),
+)  # fmt: skip
 sigmoid = _elementwise(
     "sigmoid", "a = 1 / (1 + exp(-z))", 1, (0.0, 1.0), _sigmoid,
     lambda z, a: a * (1 - a),
     lambda z, a: a * (1 - a) * (1 - 2 * a),
+    onnx=("a = Sigmoid(z)",),
 )  # fmt: skip
 tanh = _elementwise(
     "tanh", "a = tanh z", 2, (-1.0, 1.0), np.tanh,
     lambda z, a: 1 - a * a,
     lambda z, a: -2 * a * (1 - a * a),
+    onnx=("a = Tanh(z)",),
 )  # fmt: skip
 relu = _elementwise(
     "relu",
@@ -148,6 +172,7 @@ relu = _elementwise(
     lambda z: np.where(z.real > 0, z, 0 * z),
     lambda z, a: np.where(z.real > 0, 1.0, 0.0),
     _straight,
+    onnx=("a = Relu(z)",),
 )
 softmax = Activation(
     "softmax",
@@ -158,6 +183,7 @@ softmax = Activation(
     None,
     _softmax_jacobian,
     curvature=_softmax_curvature,
+    onnx=("a = Softmax <axis = 1> (z)",),
 )
 
 
@@ -177,6 +203,10 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
         "leaky_relu", "a = z for z > 0, else alpha z", 5, (-_INF, _INF),
         lambda z: np.where(z.real > 0, z, alpha * z),
         lambda z, a: np.where(z.real > 0, 1.0, alpha), _straight, alpha,
+        onnx=(
+            f"a = LeakyRelu <alpha = {alpha!r}> (z)",
+            _number("alpha", alpha) + "s = Mul(z, alpha) a = Max(z, s)",
+        ),
     )  # fmt: skip
 
 
@@ -194,6 +224,7 @@ def elu(alpha: float = 1.0) -> Activation:
         lambda z: np.where(z.real > 0, z, alpha * _expm1(z)),
         lambda z, a: np.where(z.real > 0, 1.0, a + alpha),
         lambda z, a: np.where(z > 0, 0.0, a + alpha), alpha,
+        onnx=(f"a = Elu <alpha = {alpha!r}> (z)", _exponential(alpha, 1.0)),
     )  # fmt: skip
 
 
@@ -251,6 +282,7 @@ selu = _elementwise(
     lambda z: _SCALE * np.where(z.real > 0, z, _ALPHA * _expm1(z)),
     lambda z, a: np.where(z.real > 0, _SCALE, a + _SCALE * _ALPHA),
     lambda z, a: np.where(z > 0, 0.0, a + _SCALE * _ALPHA),
+    onnx=("a = Selu(z)", _exponential(_ALPHA, _SCALE)),
 )
 softplus = _elementwise(
     "softplus",
@@ -260,6 +292,11 @@ softplus = _elementwise(
     _softplus,
     lambda z, a: -np.expm1(-a),
     lambda z, a: -np.expm1(-a) * np.exp(-a),
+    onnx=(
+        "a = Softplus(z)",
+        _number("one", 1.0) + "p = Relu(z) b = Abs(z) c = Neg(b) e = Exp(c) f = Add(e, one) "
+        "g = Log(f) a = Add(p, g)",
+    ),
 )
 silu = _elementwise(
     "silu",
@@ -269,6 +306,7 @@ silu = _elementwise(
     lambda z: z * _sigmoid(z),
     _silu_derivative,
     _silu_second,
+    onnx=("s = Sigmoid(z) a = Mul(z, s)", "a = Swish(z)"),
 )
 gelu = _elementwise(
     "gelu",
@@ -278,6 +316,24 @@ gelu = _elementwise(
     lambda z: z * _normal(z),
     _gelu_derivative,
     lambda z, a: _bell(z) * (2 - z * z),
+    # onnxruntime has Erf in float32 alone; Phi then stands to 6e-8 in float64 networks.
+    onnx=(
+        *(
+            _number("root", math.sqrt(2), kind)
+            + _number("one", 1.0, kind)
+            + _number("half", 0.5, kind)
+            + erf
+            + "f = Add(e, one) g = Mul(z, f) a = Mul(g, half)"
+            for kind, erf in (
+                ("real", "d = Div(z, root) e = Erf(d) "),
+                (
+                    "double",
+                    "d = Div(z, root) n = Cast <to = 1> (d) r = Erf(n) e = Cast <to = 11> (r) ",
+                ),
+            )
+        ),
+        "a = Gelu(z)",
+    ),
 )
 softsign = _elementwise(
     "softsign",
@@ -287,6 +343,10 @@ softsign = _elementwise(
     lambda z: z / (1 + _abs(z)),
     lambda z, a: (1 - _abs(a)) ** 2,
     lambda z, a: -2 * np.sign(a) * (1 - np.abs(a)) ** 3,
+    onnx=(
+        "a = Softsign(z)",
+        _number("one", 1.0) + "b = Abs(z) c = Add(b, one) a = Div(z, c)",
+    ),
 )
 hard_tanh = _elementwise(
     "hard_tanh",
@@ -296,10 +356,12 @@ hard_tanh = _elementwise(
     lambda z: np.where(z.real > 1, 1 + 0 * z, np.where(z.real < -1, -1 + 0 * z, z)),
     lambda z, a: np.where(np.abs(z.real) < 1, 1.0, 0.0),
     _straight,
+    onnx=(_number("low", -1.0, "real") + _number("high", 1.0, "real") + "a = Clip(z, low, high)",),
 )
 sine = _elementwise(
-    "sine", "a = sin z", 13, (-1.0, 1.0), np.sin, lambda z, a: np.cos(z), lambda z, a: -a
-)
+    "sine", "a = sin z", 13, (-1.0, 1.0), np.sin, lambda z, a: np.cos(z), lambda z, a: -a,
+    onnx=("a = Sin(z)",),
+)  # fmt: skip
 
 ACTIVATIONS: dict[str, Activation] = {
     row.name: row
@@ -310,7 +372,7 @@ ACTIVATIONS: dict[str, Activation] = {
 }  # fmt: skip
 
 # Those with a parameter: name -> function of it.
-_FAMILIES = {"leaky_relu": leaky_relu, "elu": elu}
+FAMILIES = {"leaky_relu": leaky_relu, "elu": elu}
 
 
 OWN = 14  # the code of all of the user's
@@ -490,7 +552,7 @@ def get(name: str | Activation, argument: str = "activation") -> Activation:
     """
     if isinstance(name, Activation):
         return name
-    row: Activation | None = parse(name, ACTIVATIONS, _FAMILIES)
+    row: Activation | None = parse(name, ACTIVATIONS, FAMILIES)
     if row is not None:
         return row
     raise unknown(argument, name, ACTIVATIONS)

@@ -28,4 +28,4 @@ class LearningWarning(UserWarning):
 
 
 class ModelFileError(ValueError):
-    """A model file is damaged, or is not one."""
+    """A file is damaged, is no model, or holds what a network here (or that format) has not."""

@@ -29,6 +29,7 @@ from cbackprop import (
     optimizers,
 )
 from cbackprop import _validation as check
+from cbackprop._exchange import Exchange
 from cbackprop.activations import Activation
 from cbackprop.callbacks import EarlyStopping
 from cbackprop.history import History, Progress
@@ -63,7 +64,7 @@ class Gradients(NamedTuple):
     delta: Sequence[Array]
 
 
-class Network:
+class Network(Exchange):
     """A fully-connected feed-forward network, trained by backpropagation.
 
     Parameters

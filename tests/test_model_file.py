@@ -187,7 +187,7 @@ def test_safetensors_own_readers_read_it(name, tmp_path):
     for l, (w, b) in enumerate(zip(net.weights, net.biases, strict=True), start=1):
         assert tensors[f"w{l}"].dtype == tensors[f"b{l}"].dtype == net.dtype
         assert (tensors[f"w{l}"] == w).all() and (tensors[f"b{l}"] == b).all()
-    header, payload = parse(path.read_bytes())
+    header, _ = parse(path.read_bytes())
     about = header.pop("__metadata__")
     assert set(tensors) == set(header)
     with safetensors.safe_open(path, "numpy") as file:
@@ -291,9 +291,7 @@ def rebuilt(data, change_header=lambda header: None, change_about=lambda about: 
     return seal(json.dumps(header), payload + tail)
 
 
-GOOD = model_file.dumps(
-    trained(sizes=(4, 3), input_scale=[1.0, 2.0, 3.0, 4.0], dtype="float64")
-)
+GOOD = model_file.dumps(trained(sizes=(4, 3), input_scale=[1.0, 2.0, 3.0, 4.0], dtype="float64"))
 
 
 def test_rebuilding_unchanged_is_accepted():

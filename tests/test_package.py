@@ -20,9 +20,10 @@ MODULES = ["cbackprop"] + [
     if not module.name.endswith("__main__")
 ]
 WITH_EXAMPLES = {
-    "cbackprop", "cbackprop._certify", "cbackprop.activations", "cbackprop.book.network2",
-    "cbackprop.callbacks", "cbackprop.costs", "cbackprop.datasets", "cbackprop.distributed",
-    "cbackprop.history", "cbackprop.network", "cbackprop.optimizers", "cbackprop.plotting", "cbackprop.reference",
+    "cbackprop", "cbackprop._certify", "cbackprop._exchange", "cbackprop.activations",
+    "cbackprop.book.network2", "cbackprop.callbacks", "cbackprop.costs", "cbackprop.datasets",
+    "cbackprop.distributed", "cbackprop.history", "cbackprop.network", "cbackprop.optimizers",
+    "cbackprop.plotting", "cbackprop.reference",
     "cbackprop.schedules", "cbackprop.sklearn",
 }  # fmt: skip
 

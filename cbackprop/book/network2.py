@@ -7,9 +7,7 @@ Drop-in: the same classes, functions, arguments, printed lines and results of ``
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 
 from cbackprop.book import _engine
 from cbackprop.book.network import sigmoid, sigmoid_prime
+from cbackprop.io import book_json
 
 Array = NDArray[Any]
 
@@ -194,13 +193,7 @@ class Network(_engine.SigmoidNetwork):
 
     def save(self, filename: str) -> None:
         """Write the network to a JSON file."""
-        data = {
-            "sizes": list(self.sizes),
-            "weights": [np.asarray(w).tolist() for w in self.weights],
-            "biases": [np.asarray(b).tolist() for b in self.biases],
-            "cost": self.cost.__name__,
-        }
-        Path(filename).write_text(json.dumps(data), encoding="utf-8")
+        book_json.write(filename, self.sizes, self.weights, self.biases, self.cost.__name__)
 
 
 _COSTS = {"QuadraticCost": QuadraticCost, "CrossEntropyCost": CrossEntropyCost}
@@ -211,20 +204,12 @@ def load(filename: str) -> Network:
 
     Raises
     ------
-    ValueError
+    ModelFileError
         The file is not such a network.
     """
-    try:
-        data = json.loads(Path(filename).read_text(encoding="utf-8"))
-        net = Network(data["sizes"], cost=_COSTS[data["cost"]])
-        weights = [np.array(w, np.float64) for w in data["weights"]]
-        biases = [np.array(b, np.float64) for b in data["biases"]]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ValueError(f"{filename}: not a network of network2: {error}") from None
-    shapes = [x.shape for x in net.weights + net.biases]
-    if [x.shape for x in weights + biases] != shapes:
-        raise ValueError(f"{filename}: weights or biases do not fit sizes {data['sizes']}")
-    net.weights, net.biases = weights, biases
+    data = book_json.read(filename)
+    net = Network(data.sizes, cost=_COSTS[data.cost])
+    net.weights, net.biases = data.weights, data.biases
     return net
 
 

@@ -299,8 +299,8 @@ def _read_npy_table(path: str, target: str | None, need_target: bool) -> Table:
 def _read_npz(path: str, need_target: bool) -> Table:
     try:
         with zipfile.ZipFile(path) as archive:
-            X = _numbers(_read_member(archive, path, "X"), f"{path}: X")
-            y = _read_member(archive, path, "y") if need_target else None
+            X = _numbers(read_member(archive, path, "X"), f"{path}: X")
+            y = read_member(archive, path, "y") if need_target else None
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
         raise ValueError(f"{path}: damaged NPZ file: {error}") from None
     if y is not None and (y.ndim not in (1, 2) or len(y) != len(X)):
@@ -311,7 +311,7 @@ def _read_npz(path: str, need_target: bool) -> Table:
     return Table(X, y, path)
 
 
-def _read_member(archive: zipfile.ZipFile, path: str, name: str) -> NDArray[Any]:
+def read_member(archive: zipfile.ZipFile, path: str, name: str) -> NDArray[Any]:
     try:
         member = archive.getinfo(f"{name}.npy")
     except KeyError:
