@@ -1,6 +1,7 @@
 """Neural networks on CPUs: backpropagation, certified, at the speed of the silicon."""
 
 import os as _os
+import typing as _typing
 
 from cbackprop import _engine
 from cbackprop._certify import Certificate, certify
@@ -9,6 +10,9 @@ from cbackprop.distributed import train_many
 from cbackprop.exceptions import DivergenceError, LearningWarning, ModelFileError
 from cbackprop.history import History
 from cbackprop.network import Gradients, Network
+
+if _typing.TYPE_CHECKING:  # otherwise at first use, by __getattr__ below
+    from cbackprop._report import report
 
 __all__ = [
     "Certificate",
@@ -21,6 +25,7 @@ __all__ = [
     "Network",
     "certify",
     "load",
+    "report",
     "show_config",
     "train_many",
 ]
@@ -90,10 +95,14 @@ def show_config() -> dict[str, object]:
     }
 
 
-def __getattr__(name: str) -> str:
+def __getattr__(name: str) -> _typing.Any:
     # Asked for rarely, and importlib.metadata would be a third of the import time.
     if name == "__version__":
         from importlib.metadata import version
 
         return version("cbackprop")
+    if name == "report":
+        from cbackprop._report import report
+
+        return report
     raise AttributeError(f"module 'cbackprop' has no attribute {name!r}")

@@ -82,9 +82,8 @@ def image_shape(n: int, shape: Any, name: str = "shape") -> tuple[int, int]:
 def decide(net: Network, a: Array) -> Array:
     """The index of the class of each row of outputs."""
     if a.shape[1] > 1:
-        return a.argmax(axis=1)
-    index: Array = (a[:, 0] >= net.cost.threshold).astype(np.intp)
-    return index
+        return np.asarray(a.argmax(axis=1))
+    return np.asarray(a[:, 0] >= net.cost.threshold, np.intp)
 
 
 def class_names(net: Network) -> list[str]:
@@ -99,7 +98,7 @@ def classes_of(net: Network, target: check.Target) -> Array | None:
     if target.array.ndim == 1:
         return target.array.astype(np.intp)
     if target.score == check.ARGMAX:
-        return target.array.argmax(axis=1)
+        return np.asarray(target.array.argmax(axis=1))
     return None
 
 

@@ -53,10 +53,8 @@ def _matplotlib(module: str) -> Any:
 
 def _new_axes(count: int = 1) -> Any:
     pyplot = _matplotlib("matplotlib.pyplot")
-    figure, axes = pyplot.subplots(
-        1, count, figsize=(4.8 * count + 0.4, 3.8), layout="constrained", squeeze=False
-    )
-    return axes[0]
+    size = (4.8 * count + 0.4, 3.8)
+    return pyplot.subplots(1, count, figsize=size, layout="constrained", squeeze=False)[1][0]
 
 
 def _colours(count: int) -> list[Any]:

@@ -20,11 +20,11 @@ MODULES = ["cbackprop"] + [
     if not module.name.endswith("__main__")
 ]
 WITH_EXAMPLES = {
-    "cbackprop", "cbackprop._certify", "cbackprop._exchange", "cbackprop.activations",
-    "cbackprop.book.network2", "cbackprop.callbacks", "cbackprop.costs", "cbackprop.datasets",
-    "cbackprop.distributed", "cbackprop.history", "cbackprop.network", "cbackprop.optimizers",
-    "cbackprop.plotting", "cbackprop.reference",
-    "cbackprop.schedules", "cbackprop.sklearn",
+    "cbackprop", "cbackprop._certify", "cbackprop._exchange", "cbackprop._report",
+    "cbackprop.activations", "cbackprop.book.network2", "cbackprop.callbacks", "cbackprop.costs",
+    "cbackprop.datasets", "cbackprop.distributed", "cbackprop.history", "cbackprop.network",
+    "cbackprop.optimizers", "cbackprop.plotting", "cbackprop.reference", "cbackprop.schedules",
+    "cbackprop.sklearn",
 }  # fmt: skip
 
 
@@ -32,7 +32,7 @@ WITH_EXAMPLES = {
 def test_examples_in_docstrings(name, tmp_path, monkeypatch):
     if name == "cbackprop.sklearn":
         pytest.importorskip("sklearn")
-    if name == "cbackprop.plotting":
+    if name in ("cbackprop.plotting", "cbackprop._report"):
         pytest.importorskip("matplotlib").use("Agg")
     monkeypatch.chdir(tmp_path)  # some write files
     module = importlib.import_module(name)

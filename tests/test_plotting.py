@@ -91,6 +91,7 @@ def test_regions_are_the_classes_of_their_places():
     net, _, X, y = plane()
     ax = plotting.plot_decision_regions(net, X, y, resolution=50)
     image = ax.images[0]
+    assert image.origin == "lower"
     left, right, bottom, top = image.get_extent()
     region = image.get_array()
     for row, column in ((0, 0), (0, 49), (49, 0), (20, 30)):
@@ -102,7 +103,9 @@ def test_regions_are_the_classes_of_their_places():
     assert (left, top) < (X[:, 0].min(), X[:, 1].max() + 1)
     for name, points in zip(NAMES, ax.collections, strict=True):
         assert np.allclose(points.get_offsets(), X[y == name])
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == NAMES
+    texts = ax.get_legend().get_texts()
+    assert [text.get_text() for text in texts] == NAMES
+    assert not any(text.get_parse_math() for text in texts)
     drawn(ax.figure)  # "$1 and $2" is no formula, "_hidden" is not left out
 
 
@@ -120,7 +123,9 @@ def test_confusion_counts_and_shares():
     X, y = np.zeros((5, 1)), np.array(NAMES)[[0, 1, 1, 2, 0]]
     ax = plotting.plot_confusion_matrix(net, X, y)
     assert [text.get_text() for text in ax.texts] == list("020020010")
-    assert [text.get_text() for text in ax.get_yticklabels()] == NAMES
+    ticks = ax.get_yticklabels() + ax.get_xticklabels()
+    assert [text.get_text() for text in ticks] == NAMES * 2
+    assert not any(text.get_parse_math() for text in ticks)
     drawn(ax.figure)
     ax = plotting.plot_confusion_matrix(net, X, np.eye(3)[[0, 1, 1, 2, 0]], normalize=True)
     assert [text.get_text() for text in ax.texts][1] == "1.00"
