@@ -49,6 +49,9 @@ class Activation:
     curvature : callable or None
         ``(z, a, g, r) -> sum_ki g_k r_i d^2 a_k / dz_j dz_i`` (m, n), which products with the
         Hessian ask for; None: a complex step finds it.
+    c : str or None
+        For `Network.export_c`: a as a C expression in z and alpha, with the functions of
+        ``io/c_functions.h``; where not element-wise, a call that turns z into a in a row a of n.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Activation:
     curvature: Callable[[Array, Array, Array, Array], Array] | None = field(
         default=None, compare=False, repr=False
     )
+    c: str | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         """The name, with the parameter where there is one: `get` reads it."""
@@ -87,10 +91,12 @@ def _elementwise(
     derivative: Callable[[Array, Array], Array],
     second: Callable[[Array, Array], Array],  # d^2 a_j / dz_j^2
     parameter: float | None = None,
+    *,
+    c: str,
 ) -> Activation:
     return Activation(
         name, formula, code, image, function, derivative, _diagonal(derivative), parameter,
-        curvature=lambda z, a, g, r: g * second(z, a) * r,
+        curvature=lambda z, a, g, r: g * second(z, a) * r, c=c,
     )  # fmt: skip
 
 
@@ -128,17 +134,20 @@ def _softmax_curvature(z: Array, a: Array, g: Array, r: Array) -> Array:
 _INF = float("inf")
 
 identity = _elementwise(
-    "identity", "a = z", 0, (-_INF, _INF), lambda z: z + 0, lambda z, a: np.ones_like(z), _straight
-)
+    "identity", "a = z", 0, (-_INF, _INF), lambda z: z + 0, lambda z, a: np.ones_like(z), _straight,
+    c="z",
+)  # fmt: skip
 sigmoid = _elementwise(
     "sigmoid", "a = 1 / (1 + exp(-z))", 1, (0.0, 1.0), _sigmoid,
     lambda z, a: a * (1 - a),
     lambda z, a: a * (1 - a) * (1 - 2 * a),
+    c="cb_sigmoid(z)",
 )  # fmt: skip
 tanh = _elementwise(
     "tanh", "a = tanh z", 2, (-1.0, 1.0), np.tanh,
     lambda z, a: 1 - a * a,
     lambda z, a: -2 * a * (1 - a * a),
+    c="cb_tanh(z)",
 )  # fmt: skip
 relu = _elementwise(
     "relu",
@@ -148,6 +157,7 @@ relu = _elementwise(
     lambda z: np.where(z.real > 0, z, 0 * z),
     lambda z, a: np.where(z.real > 0, 1.0, 0.0),
     _straight,
+    c="z < 0 ? 0 : z",
 )
 softmax = Activation(
     "softmax",
@@ -158,6 +168,7 @@ softmax = Activation(
     None,
     _softmax_jacobian,
     curvature=_softmax_curvature,
+    c="cb_softmax(a, n)",
 )
 
 
@@ -177,6 +188,7 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
         "leaky_relu", "a = z for z > 0, else alpha z", 5, (-_INF, _INF),
         lambda z: np.where(z.real > 0, z, alpha * z),
         lambda z, a: np.where(z.real > 0, 1.0, alpha), _straight, alpha,
+        c="0 < z ? z : alpha * z",
     )  # fmt: skip
 
 
@@ -194,6 +206,7 @@ def elu(alpha: float = 1.0) -> Activation:
         lambda z: np.where(z.real > 0, z, alpha * _expm1(z)),
         lambda z, a: np.where(z.real > 0, 1.0, a + alpha),
         lambda z, a: np.where(z > 0, 0.0, a + alpha), alpha,
+        c="0 < z ? z : alpha * cb_expm1_of_negative(z)",
     )  # fmt: skip
 
 
@@ -251,6 +264,7 @@ selu = _elementwise(
     lambda z: _SCALE * np.where(z.real > 0, z, _ALPHA * _expm1(z)),
     lambda z, a: np.where(z.real > 0, _SCALE, a + _SCALE * _ALPHA),
     lambda z, a: np.where(z > 0, 0.0, a + _SCALE * _ALPHA),
+    c=f"(cb_real){_SCALE} * (0 < z ? z : (cb_real){_ALPHA} * cb_expm1_of_negative(z))",
 )
 softplus = _elementwise(
     "softplus",
@@ -260,6 +274,7 @@ softplus = _elementwise(
     _softplus,
     lambda z, a: -np.expm1(-a),
     lambda z, a: -np.expm1(-a) * np.exp(-a),
+    c="(z < 0 ? 0 : z) + cb_log1p_unit(cb_exp(-CB_ABS(z)))",
 )
 silu = _elementwise(
     "silu",
@@ -269,6 +284,7 @@ silu = _elementwise(
     lambda z: z * _sigmoid(z),
     _silu_derivative,
     _silu_second,
+    c="z * cb_sigmoid(z)",
 )
 gelu = _elementwise(
     "gelu",
@@ -278,6 +294,7 @@ gelu = _elementwise(
     lambda z: z * _normal(z),
     _gelu_derivative,
     lambda z, a: _bell(z) * (2 - z * z),
+    c="z * cb_normal(z)",
 )
 softsign = _elementwise(
     "softsign",
@@ -287,6 +304,7 @@ softsign = _elementwise(
     lambda z: z / (1 + _abs(z)),
     lambda z, a: (1 - _abs(a)) ** 2,
     lambda z, a: -2 * np.sign(a) * (1 - np.abs(a)) ** 3,
+    c="z / (1 + CB_ABS(z))",
 )
 hard_tanh = _elementwise(
     "hard_tanh",
@@ -296,10 +314,12 @@ hard_tanh = _elementwise(
     lambda z: np.where(z.real > 1, 1 + 0 * z, np.where(z.real < -1, -1 + 0 * z, z)),
     lambda z, a: np.where(np.abs(z.real) < 1, 1.0, 0.0),
     _straight,
+    c="1 < z ? 1 : z < -1 ? -1 : z",
 )
 sine = _elementwise(
-    "sine", "a = sin z", 13, (-1.0, 1.0), np.sin, lambda z, a: np.cos(z), lambda z, a: -a
-)
+    "sine", "a = sin z", 13, (-1.0, 1.0), np.sin, lambda z, a: np.cos(z), lambda z, a: -a,
+    c="cb_sin(z)",
+)  # fmt: skip
 
 ACTIVATIONS: dict[str, Activation] = {
     row.name: row
