@@ -4,8 +4,10 @@ argument's name, its value, what was expected and the remedy."""
 import itertools
 import math
 import numbers
+import re
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -445,3 +447,38 @@ def twice_differentiable(functions: Sequence[Any]) -> None:
                 f"{function.name!r} refuses complex numbers, from which the Hessian of a function "
                 "of your own is made; register one of NumPy functions that take them"
             )
+
+
+def c_name(name: Any, path: Path) -> str:
+    """What the names in a C header begin with: given, or the file's own name."""
+    stem = re.sub("[^A-Za-z0-9_]", "_", path.stem) if name is None else name
+    if not isinstance(stem, str):
+        raise TypeError(f"name = {name!r}, expected a string")
+    if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", stem):
+        origin = f"path = {str(path)!r}" if name is None else f"name = {name!r}"
+        remedy = "; give name=" if name is None else ""
+        raise ValueError(
+            f"{origin}, expected a C identifier: ASCII letters, digits and _, a letter "
+            f"first{remedy}"
+        )
+    return stem
+
+
+def written_in_c(activations: Sequence[Activation]) -> None:
+    """Activations whose C is known."""
+    for l, sigma in enumerate(activations, start=1):
+        if sigma.c is None:
+            raise ValueError(
+                f"export_c: the activation of layer {l}, {sigma.name!r}, is a function of your "
+                "own, whose C is not known; export networks of the package's activations"
+            )
+
+
+def finite_predictions(outputs: Array) -> None:
+    """Rows of a self-test have outputs to compare with."""
+    if not np.isfinite(outputs).all():
+        row = int(np.flatnonzero(~np.isfinite(outputs).all(axis=1))[0])
+        raise ValueError(
+            f"export_c: the network's output for sample row {row} is not finite, so that the "
+            "self-test has nothing to compare with; give samples= from its data"
+        )

@@ -53,6 +53,9 @@ class Activation:
         The function in ONNX's own text form, z to a. The first is what `export_onnx` writes, or
         in float64 the one with constants of double, where there is one: onnxruntime has not all
         operators in float64. All are read. ``real`` is the network's dtype. None: it has none.
+    c : str or None
+        For `Network.export_c`: a as a C expression in z and alpha, with the functions of
+        ``io/c_functions.h``; where not element-wise, a call that turns z into a in a row a of n.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Activation:
         default=None, compare=False, repr=False
     )
     onnx: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
+    c: str | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         """The name, with the parameter where there is one: `get` reads it."""
@@ -94,10 +98,11 @@ def _elementwise(
     parameter: float | None = None,
     *,
     onnx: tuple[str, ...],
+    c: str,
 ) -> Activation:
     return Activation(
         name, formula, code, image, function, derivative, _diagonal(derivative), parameter,
-        curvature=lambda z, a, g, r: g * second(z, a) * r, onnx=onnx,
+        curvature=lambda z, a, g, r: g * second(z, a) * r, onnx=onnx, c=c,
     )  # fmt: skip
 
 
@@ -151,18 +156,21 @@ _INF = float("inf")
 identity = _elementwise(
     "identity", "a = z", 0, (-_INF, _INF), lambda z: z + 0, lambda z, a: np.ones_like(z), _straight,
     onnx=("a = Identity(z)",),
+    c="z",
 )  # fmt: skip
 sigmoid = _elementwise(
     "sigmoid", "a = 1 / (1 + exp(-z))", 1, (0.0, 1.0), _sigmoid,
     lambda z, a: a * (1 - a),
     lambda z, a: a * (1 - a) * (1 - 2 * a),
     onnx=("a = Sigmoid(z)",),
+    c="cb_sigmoid(z)",
 )  # fmt: skip
 tanh = _elementwise(
     "tanh", "a = tanh z", 2, (-1.0, 1.0), np.tanh,
     lambda z, a: 1 - a * a,
     lambda z, a: -2 * a * (1 - a * a),
     onnx=("a = Tanh(z)",),
+    c="cb_tanh(z)",
 )  # fmt: skip
 relu = _elementwise(
     "relu",
@@ -173,6 +181,7 @@ relu = _elementwise(
     lambda z, a: np.where(z.real > 0, 1.0, 0.0),
     _straight,
     onnx=("a = Relu(z)",),
+    c="z < 0 ? 0 : z",
 )
 softmax = Activation(
     "softmax",
@@ -184,6 +193,7 @@ softmax = Activation(
     _softmax_jacobian,
     curvature=_softmax_curvature,
     onnx=("a = Softmax <axis = 1> (z)",),
+    c="cb_softmax(a, n)",
 )
 
 
@@ -207,6 +217,7 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
             f"a = LeakyRelu <alpha = {alpha!r}> (z)",
             _number("alpha", alpha) + "s = Mul(z, alpha) a = Max(z, s)",
         ),
+        c="0 < z ? z : alpha * z",
     )  # fmt: skip
 
 
@@ -225,6 +236,7 @@ def elu(alpha: float = 1.0) -> Activation:
         lambda z, a: np.where(z.real > 0, 1.0, a + alpha),
         lambda z, a: np.where(z > 0, 0.0, a + alpha), alpha,
         onnx=(f"a = Elu <alpha = {alpha!r}> (z)", _exponential(alpha, 1.0)),
+        c="0 < z ? z : alpha * cb_expm1_of_negative(z)",
     )  # fmt: skip
 
 
@@ -283,6 +295,7 @@ selu = _elementwise(
     lambda z, a: np.where(z.real > 0, _SCALE, a + _SCALE * _ALPHA),
     lambda z, a: np.where(z > 0, 0.0, a + _SCALE * _ALPHA),
     onnx=("a = Selu(z)", _exponential(_ALPHA, _SCALE)),
+    c=f"(cb_real){_SCALE} * (0 < z ? z : (cb_real){_ALPHA} * cb_expm1_of_negative(z))",
 )
 softplus = _elementwise(
     "softplus",
@@ -297,6 +310,7 @@ softplus = _elementwise(
         _number("one", 1.0) + "p = Relu(z) b = Abs(z) c = Neg(b) e = Exp(c) f = Add(e, one) "
         "g = Log(f) a = Add(p, g)",
     ),
+    c="(z < 0 ? 0 : z) + cb_log1p_unit(cb_exp(-CB_ABS(z)))",
 )
 silu = _elementwise(
     "silu",
@@ -307,6 +321,7 @@ silu = _elementwise(
     _silu_derivative,
     _silu_second,
     onnx=("s = Sigmoid(z) a = Mul(z, s)", "a = Swish(z)"),
+    c="z * cb_sigmoid(z)",
 )
 gelu = _elementwise(
     "gelu",
@@ -334,6 +349,7 @@ gelu = _elementwise(
         ),
         "a = Gelu(z)",
     ),
+    c="z * cb_normal(z)",
 )
 softsign = _elementwise(
     "softsign",
@@ -347,6 +363,7 @@ softsign = _elementwise(
         "a = Softsign(z)",
         _number("one", 1.0) + "b = Abs(z) c = Add(b, one) a = Div(z, c)",
     ),
+    c="z / (1 + CB_ABS(z))",
 )
 hard_tanh = _elementwise(
     "hard_tanh",
@@ -357,10 +374,11 @@ hard_tanh = _elementwise(
     lambda z, a: np.where(np.abs(z.real) < 1, 1.0, 0.0),
     _straight,
     onnx=(_number("low", -1.0, "real") + _number("high", 1.0, "real") + "a = Clip(z, low, high)",),
+    c="1 < z ? 1 : z < -1 ? -1 : z",
 )
 sine = _elementwise(
     "sine", "a = sin z", 13, (-1.0, 1.0), np.sin, lambda z, a: np.cos(z), lambda z, a: -a,
-    onnx=("a = Sin(z)",),
+    onnx=("a = Sin(z)",), c="cb_sin(z)",
 )  # fmt: skip
 
 ACTIVATIONS: dict[str, Activation] = {

@@ -969,6 +969,51 @@ class Network(Exchange):
             data = model_file.dumps(self)
         model_file.write(path, data)
 
+    def export_c(self, path: str | Path, *, name: str | None = None, samples: Any = None) -> None:
+        """Write the network as one C99 header, which C++ takes as well.
+
+        It predicts and classifies, allocates nothing, and needs ``math.h`` alone of what has to be
+        linked. Its functions are named after the file: ``model_predict``, ``model_classify``,
+        ``model_label``, ``model_self_test``. The same bits as `predict` wherever C's fma is exact;
+        the header's first lines tell how it is used.
+
+        Parameters
+        ----------
+        path : str or Path
+            Used as given.
+        name : str, optional
+            What the names in the header begin with; default: the file's name without its end.
+        samples : array-like (n, n_0), optional
+            Rows for the self-test. Default: five of random numbers.
+
+        Raises
+        ------
+        ValueError, TypeError
+            An activation is your own; the name is no C identifier; samples do not fit, or the
+            output for one of them is not finite.
+        OSError
+            The file cannot be written; an older file of that name is untouched.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> net = Network([4, 8, 3], output="softmax", rng=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.export_c(f"{folder}/model.h")
+        ...     "int model_classify(" in Path(folder, "model.h").read_text()
+        True
+        """
+        from cbackprop.io import c_header, model_file
+
+        path = Path(path)
+        name = check.c_name(name, path)
+        check.written_in_c(self.activations)
+        if samples is not None:
+            samples = check.features("samples", samples, self.sizes[0], self.dtype)
+        with self._beside:
+            text = c_header.dumps(self, name, path.name, samples)
+        model_file.write(path, text.encode())
+
     def __getstate__(self) -> bytes:
         from cbackprop.io import model_file
 
