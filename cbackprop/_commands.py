@@ -245,10 +245,30 @@ def run_info(arguments: argparse.Namespace) -> int:
     """Print what a model file holds."""
     net = cbackprop.load(arguments.model)
     print(net.summary())
-    print(f"{net.steps:,} mini-batches trained")
+    position = net._position
+    optimizer = f" by {position.optimizer.name}" if position.optimizer is not None else ""
+    print(f"{net.steps:,} mini-batches, {position.epoch:,} epochs trained{optimizer}")
+    if len(net.history):
+        print(
+            f"last epoch: cost {net.history.cost[-1]:.6g}, "
+            f"{net.history.score_name} {net.history.score[-1]:.6g}"
+        )
+    print(f"inputs: {_scaling(net)}")
     if net.classes is not None:
         print(f"labels: {', '.join(map(str, net.classes))}")
     return 0
+
+
+def _scaling(net: Network) -> str:
+    """How the input layer sees X."""
+    words = []
+    for name, neutral in (("scale", 1.0), ("shift", 0.0)):
+        value = getattr(net, f"input_{name}")
+        if isinstance(value, np.ndarray):
+            words.append(f"{name} {value.min():.6g} .. {value.max():.6g}, one a column")
+        elif value != neutral:
+            words.append(f"{name} {value:.6g}")
+    return ", ".join(words) or "as they are"
 
 
 def run_bench(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,5 @@
-"""The command line: ``cbackprop demo | train | predict | evaluate | certify | info | bench``.
+"""The command line: ``cbackprop demo | train | predict | evaluate | certify | info | export |
+bench``.
 
 Exit codes: 0 done, 1 training (or a save, or a certificate) failed, 2 a mistake in the command or
 its data, 130 interrupted, 141 the reader of the output has gone.
@@ -17,8 +18,10 @@ from typing import Any, NoReturn
 
 import cbackprop
 from cbackprop import _commands as commands
+from cbackprop import _export_command as export_command
 from cbackprop import _train_command as train_command
 from cbackprop._bench import WORKLOADS
+from cbackprop._help import EXIT_STATUS, PAGES
 from cbackprop.activations import ACTIVATIONS
 from cbackprop.costs import COSTS
 from cbackprop.initializers import INITIALIZERS
@@ -89,35 +92,6 @@ def _complain(arguments: argparse.Namespace, message: str, code: int, kind: str 
 
 # The arguments
 
-_DATA = """\
-DATA is a file, its kind told by its content, or a named data set:
-  CSV    numbers divided by comma, semicolon or tab, a line of names or none; the target is
-         the last column unless --target names one
-  NPY    a matrix; the target likewise
-  NPZ    arrays X and y
-  IDX    images as in MNIST, plain or gzipped; the labels file is found beside it by its name
-  digits, mnist, fashion-mnist
-         the digits that come with cbackprop, and the image sets that are on this machine
-"""
-
-_EXAMPLES = {
-    "demo": ["cbackprop demo", "cbackprop demo --threads 1 --seed 7"],
-    "train": [
-        "cbackprop train digits --layers 60 --save digits.model",
-        "cbackprop train iris.csv --target species --input-scale standard --save iris.model",
-        "cbackprop train houses.csv --task regress --test-fraction 0.2 --layers 30 20",
-        "cbackprop train fashion-mnist --output sigmoid --cost quadratic --learning-rate 3",
-    ],
-    "predict": [
-        "cbackprop predict digits.model digits --probabilities --output digits.csv",
-        "cbackprop predict iris.model iris.csv --target species",
-    ],
-    "evaluate": ["cbackprop evaluate digits.model digits"],
-    "certify": ["cbackprop certify digits.model digits --rows 5"],
-    "info": ["cbackprop info digits.model"],
-    "bench": ["cbackprop bench", "cbackprop bench --rows book tiny --threads 1"],
-}
-
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -172,32 +146,25 @@ def _parser() -> argparse.ArgumentParser:
     version = f"cbackprop {cbackprop.__version__}"
     parser.add_argument("--version", "-V", action="version", version=version)
     add = parser.add_subparsers(metavar="COMMAND", required=True)
-    _demo_options(
-        _command(add, "demo", commands.run_demo, "train on digits for a few seconds and certify")
-    )
-    _train_options(
-        _command(add, "train", train_command.run_train, "train a network on a data file", _DATA)
-    )
-    predict = _command(
-        add, "predict", commands.run_predict, "labels, or real outputs, for data", _DATA
-    )
+    _demo_options(_command(add, "demo", commands.run_demo))
+    _train_options(_command(add, "train", train_command.run_train))
+    predict = _command(add, "predict", commands.run_predict)
     _model_and_data(predict, "column of DATA to drop: a name, or an index")
     predict.add_argument("--output", metavar="FILE", help="where to write; default: - (stdout)")
     predict.add_argument("--probabilities", action="store_true", help="CSV: label, then outputs")
-    evaluate = _command(add, "evaluate", commands.run_evaluate, "cost and score on data", _DATA)
+    evaluate = _command(add, "evaluate", commands.run_evaluate)
     _model_and_data(evaluate, "target column: a name, or an index; default: the last")
     evaluate.add_argument("--labels", metavar="FILE", help="labels file of IDX images")
-    about = "show that the four equations of backpropagation hold, layer by layer"
-    certifying = _command(add, "certify", commands.run_certify, about, _DATA)
+    certifying = _command(add, "certify", commands.run_certify)
     _model_and_data(certifying, "target column: a name, or an index; default: the last")
     certifying.add_argument("--labels", metavar="FILE", help="labels file of IDX images")
     certifying.add_argument(
-        "--rows", type=int, default=10, help="rows to use; default: %(default)s"
+        "--rows", type=int, default=10, metavar="N", help="rows to use; default: %(default)s"
     )
-    info = _command(add, "info", commands.run_info, "what a model file holds")
+    info = _command(add, "info", commands.run_info)
     info.add_argument("model", metavar="MODEL", help="file written by train --save")
-    about = "training speed beside NumPy's on made-up data, in about ten seconds"
-    bench = _command(add, "bench", commands.run_bench, about)
+    _export_options(_command(add, "export", export_command.run_export))
+    bench = _command(add, "bench", commands.run_bench)
     names = sorted(WORKLOADS)
     bench.add_argument(
         "--rows", nargs="+", choices=names, metavar="ROW", default=["book", "tiny", "std"],
@@ -213,23 +180,32 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _command(
-    add: Any,
-    name: str,
-    run: Callable[[argparse.Namespace], int],
-    about: str,
-    more: str = "",
+    add: Any, name: str, run: Callable[[argparse.Namespace], int]
 ) -> argparse.ArgumentParser:
-    examples = "\n".join(f"  {example}" for example in _EXAMPLES[name])
+    page = PAGES[name]
+    examples = "examples:\n" + "\n".join(f"  {example}" for example in page.examples)
+    forms = export_command.FORMATS.items()
+    more = "".join(f"  {f.end:<6} {kind}: {f.about}\n" for kind, f in forms if f.about)
+    operands = page.operands.replace("{more}", more)
     parser: argparse.ArgumentParser = add.add_parser(
         name,
-        help=about,
-        description=about[0].upper() + about[1:] + ".",
-        epilog=f"{more}\nexamples:\n{examples}".lstrip(),
+        help=page.about,
+        description=f"{page.about[0].upper()}{page.about[1:]}.\n\n{page.description}",
+        epilog="\n".join(part for part in (operands, EXIT_STATUS, examples) if part),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
     parser.set_defaults(run=run)
     return parser
+
+
+def _export_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="file written by train --save")
+    parser.add_argument("file", metavar="FILE", help="file to write")
+    about = f"kind of FILE: {', '.join(export_command.FORMATS)}; default: told by its end"
+    parser.add_argument("--format", choices=export_command.FORMATS, metavar="KIND", help=about)
+    about = "what the names in a C header begin with; default: FILE without its end"
+    parser.add_argument("--name", metavar="NAME", help=about)
 
 
 def _model_and_data(parser: argparse.ArgumentParser, target: str) -> None:

@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 
 import cbackprop
-from cbackprop import _bench, _commands, _train_command, schedules
+from cbackprop import Network, _bench, _commands, _export_command, _train_command, schedules
+from cbackprop._help import PAGES
 from cbackprop.cli import main
 from cbackprop.io import tables
 
@@ -88,12 +89,16 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "--version")[:2] == (0, f"cbackprop {cbackprop.__version__}\n")
 
 
-@pytest.mark.parametrize("command", ["", "demo", "train", "predict", "evaluate", "certify", "info"])
+@pytest.mark.parametrize("command", ["", *PAGES])
 def test_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, output, error = run(capsys, *command.split(), "--help")
     assert (code, error) == (0, "")
     assert "usage: cbackprop" in output
     assert f"cbackprop {command}" in output
+    if command:
+        assert PAGES[command].description in output
+        assert "exit status:" in output
+        assert "{more}" not in output
 
 
 @pytest.mark.parametrize(
@@ -943,3 +948,78 @@ def test_the_rival_of_bench_does_the_same_work(name: str) -> None:
         rival.epoch(np.arange(work.rows))
     for ours, theirs in zip(net.weights + net.biases, rival.w + rival.b, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-13)
+
+
+# info and export
+
+
+def test_info_says_how_the_network_was_trained(capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_csv("trees.csv")
+    options = ["--optimizer", "adam", "--input-scale", "standard", "--save", "trees.model"]
+    _, output, _ = run(capsys, "train", path, *FAST, "--learning-rate", "0.01", *options)
+    code, about, _ = run(capsys, "info", "trees.model")
+    assert code == 0
+    assert "360 mini-batches, 60 epochs trained by adam" in about
+    cost, accuracy = value("training cost", output), value("training accuracy", output)
+    match = re.search(r"^last epoch: cost (\S+), accuracy (\S+)$", about, re.MULTILINE)
+    assert match
+    assert (float(match[1]), float(match[2])) == pytest.approx((cost, accuracy), rel=1e-3)
+    assert re.search(r"^inputs: scale \S+ \.\. \S+, one a column, shift", about, re.MULTILINE)
+    assert "labels: ash, elm, oak" in about
+    Network([2, 1], rng=0).save("new.model")
+    _, about, _ = run(capsys, "info", "new.model")
+    assert "0 mini-batches, 0 epochs trained\ninputs: as they are\n" in about
+
+
+def test_export_writes_what_the_network_writes(capsys: pytest.CaptureFixture[str]) -> None:
+    net = Network([2, 3, 2], output="softmax", classes=["yes", "no"], rng=0)
+    net.save("a.model")
+    code, output, error = run(capsys, "export", "a.model", "a.h")
+    assert (code, error) == (0, "")
+    assert output == f"written: a.h ({Path('a.h').stat().st_size:,} bytes)\n"
+    net.export_c("b.h", name="a")
+    assert Path("a.h").read_text() == Path("b.h").read_text().replace('"b.h"', '"a.h"')
+    assert run(capsys, "export", "a.model", "x", "--format", "c", "--name", "other")[0] == 0
+    assert "other_predict(" in Path("x").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.foo"], "FILE a.foo: its end, '.foo', tells no kind of file, expected one of: .h"),
+        (["4.h"], "FILE '4.h', expected a C identifier"),
+        (["4.h"], "; give --name"),
+        (["a.h", "--name", "a b"], "--name 'a b', expected a C identifier"),
+        (["a.h", "--format", "flac"], "argument --format: invalid choice: 'flac'"),
+    ],
+)
+def test_export_refuses(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    Network([2, 1], rng=0).save("a.model")
+    assert message in refused(capsys, "export", "a.model", *arguments)
+
+
+def test_export_where_nothing_can_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    Network([2, 1], rng=0).save("a.model")
+    code, _, error = run(capsys, "export", "a.model", "nowhere/a.h")
+    assert code == 1
+    assert "nowhere/a.h: not written: " in error
+
+
+def test_export_offers_what_networks_have_a_method_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = _export_command._KNOWN.items()
+    assert set(_export_command.FORMATS) == {n for n, f in known if hasattr(Network, f.method)}
+    form = _export_command.Format(".npz", "stand_in", "NumPy's arrays")
+    monkeypatch.setitem(_export_command.FORMATS, "npz", form)
+    monkeypatch.setattr(
+        Network, "stand_in", lambda net, path: Path(path).write_text("all"), raising=False
+    )
+    Network([2, 1], rng=0).save("a.model")
+    assert "  .npz   npz: NumPy's arrays\n" in run(capsys, "export", "--help")[1]
+    assert run(capsys, "export", "a.model", "a.NPZ")[0] == 0
+    assert Path("a.NPZ").read_text() == "all"
+    message = refused(capsys, "export", "a.model", "a.npz", "--name", "b")
+    assert "--name b: is for C headers only; leave it out" in message
