@@ -345,7 +345,7 @@ class _Match:
         constant = self.chain.constants.get(given)
         if constant is None or constant.size != 1:
             return False
-        return self._equal(self.values[wanted], constant.ravel()[0])
+        return bool(self._equal(self.values[wanted], constant.ravel()[0]))
 
     def _equal(self, wanted: Any, given: Any) -> bool:
         if not isinstance(wanted, float):
