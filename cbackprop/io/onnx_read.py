@@ -341,7 +341,7 @@ class _Match:
 
     def _same(self, wanted: str, given: str) -> bool:
         if wanted in self.names:
-            return self.names[wanted] == given
+            return bool(self.names[wanted] == given)
         constant = self.chain.constants.get(given)
         if constant is None or constant.size != 1:
             return False
