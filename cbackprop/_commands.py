@@ -61,7 +61,7 @@ def run_demo(arguments: argparse.Namespace) -> int:
     print(f"cbackprop {cbackprop.__version__}, {kernels} kernels")
     print(f"digits: {len(X)} images of 8x8 to train on, {len(digits.X_test)} held out")
     print(f"network: {hyphenated(net.sizes)}, {names(net)}", flush=True)
-    train(net, arguments.epochs, progress=True)
+    train(net, arguments.epochs, progress=sys.stderr.isatty())
     accuracy = net.evaluate(digits.X_test, digits.y_test)["accuracy"]
     print(f"accuracy: {accuracy:.2f}")
     certificate = certify(net, X[:10], y[:10])

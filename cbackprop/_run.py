@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from cbackprop import _engine, _gate, _training, _updates
 from cbackprop import _validation as check
 from cbackprop._monitors import Monitor, look, warn_of_layers
+from cbackprop._progress import Progress
 from cbackprop.callbacks import EarlyStopping
 from cbackprop.exceptions import DivergenceError
-from cbackprop.history import History, Progress
+from cbackprop.history import History
 from cbackprop.optimizers import Optimizer
 from cbackprop.schedules import per_step
 

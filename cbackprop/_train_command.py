@@ -160,7 +160,7 @@ def _trained(
             learning_rate=eta,
             early_stopping=stopping,
             n_threads=arguments.threads,
-            progress=not arguments.quiet,
+            progress=not arguments.quiet and (arguments.progress or sys.stderr.isatty()),
             **same,
         )
     except KeyboardInterrupt:

@@ -4,6 +4,7 @@ argument's name, its value, what was expected and the remedy."""
 import itertools
 import math
 import numbers
+import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -429,6 +430,13 @@ def flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} = {value!r}, expected True or False")
     return bool(value)
+
+
+def path(name: str, value: Any) -> str:
+    """The name of a file or folder as text."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} = {value!r}, expected a path")
+    return os.fsdecode(value)
 
 
 def schedule(name: str, value: Any) -> None:

@@ -11,11 +11,16 @@ the network stands after that epoch or mini-batch, and the next call goes on fro
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from cbackprop import _validation as check
 from cbackprop._names import unknown
 from cbackprop.history import History
+
+if TYPE_CHECKING:
+    from cbackprop.network import Network
 
 CURVES = ("validation_cost", "validation_score", "cost", "score")
 
@@ -70,3 +75,86 @@ class EarlyStopping:
             if sign * found < value - (self.min_delta if epoch else 0):
                 best, value = epoch, sign * found
         return best
+
+
+class TensorBoard:
+    """A callback that writes the curves for TensorBoard: ``pip install "cbackprop[tensorboard]"``.
+
+    Cost, score and learning rate, ||delta^l|| and the share of dead neurons of each layer, and
+    what ``monitor`` asked for; the step is the epoch over the network's life. tensorboardX
+    writes in the background: an epoch is on disk some seconds after its end, all are after
+    `close`, at the end of the ``with`` block or that of Python.
+
+    Parameters
+    ----------
+    folder : str or path
+        Where TensorBoard looks: ``tensorboard --logdir folder``.
+    histograms : bool
+        Weights and biases of each layer as well.
+
+    Raises
+    ------
+    ImportError
+        tensorboardX is not installed.
+    ValueError, TypeError
+        An argument is out of range.
+
+    Examples
+    --------
+    >>> import pytest; _ = pytest.importorskip("tensorboardX")
+    >>> from cbackprop import Network
+    >>> from cbackprop.callbacks import TensorBoard
+    >>> with TensorBoard("runs/first") as board:
+    ...     history = Network([1, 1], rng=0).train([[0.0], [1.0]], [0, 1], callbacks=[board])
+    >>> len(os.listdir("runs/first"))
+    1
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, histograms: bool = False) -> None:
+        from cbackprop import _extras
+
+        # Before hours of training, not after their first epoch.
+        _extras.need("tensorboardX", "callbacks.TensorBoard", "tensorboardX", "tensorboard")
+        self.folder = check.path("folder", folder)
+        self.histograms = check.flag("histograms", histograms)
+        self._writer: Any = None  # opened by the first epoch: until then this object pickles
+
+    def on_epoch_end(self, net: Network, history: History) -> None:
+        """Write the last epoch."""
+        if self._writer is None:
+            from tensorboardX import SummaryWriter
+
+            self._writer = SummaryWriter(self.folder, flush_secs=2)
+        step = len(net.history)
+        for tag, value in self._values(history).items():
+            self._writer.add_scalar(tag, value, step)
+        if self.histograms:
+            for l, (w, b) in enumerate(zip(net.weights, net.biases, strict=True), start=1):
+                self._writer.add_histogram(f"weights/layer_{l}", w, step)
+                self._writer.add_histogram(f"biases/layer_{l}", b, step)
+
+    @staticmethod
+    def _values(history: History) -> dict[str, float]:
+        found = {
+            "cost/training": history.cost[-1],
+            f"{history.score_name}/training": history.score[-1],
+            "learning_rate": history.learning_rate[-1],
+        }
+        if history.validation_cost:
+            found["cost/validation"] = history.validation_cost[-1]
+            found[f"{history.score_name}/validation"] = history.validation_score[-1]
+        for name, layers in (("delta", history.delta_norms), ("dead", history.dead_units)):
+            found |= {f"{name}/layer_{l}": value for l, value in enumerate(layers[-1], start=1)}
+        return found | {f"monitor/{name}": curve[-1] for name, curve in history.monitored.items()}
+
+    def close(self) -> None:
+        """Close the file. A later training opens another in the same folder."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def __enter__(self) -> TensorBoard:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

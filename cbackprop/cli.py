@@ -84,9 +84,7 @@ def _say(text: str) -> None:
 def _complain(arguments: argparse.Namespace, message: str, code: int, kind: str = "error: ") -> int:
     if arguments.traceback or os.environ.get("CBACKPROP_TRACEBACK") == "1":
         traceback.print_exc()
-    # On a terminal the line of progress is still open.
-    start = "\n" if code in (1, 130) and sys.stderr.isatty() else ""
-    print(f"{start}cbackprop: {kind}{message}", file=sys.stderr)
+    print(f"cbackprop: {kind}{message}", file=sys.stderr)
     return code
 
 
@@ -342,5 +340,10 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
         "stored with the model; default: 1, and 1/16 or 1/255 for images",
     )
     _demo_options(parser)
+    add(
+        "--progress",
+        action="store_true",
+        help="say how training goes where standard error is no terminal, too",
+    )
     add("--quiet", action="store_true", help="no progress, only the result")
     add("--save", metavar="MODEL", help="file to store the network in")

@@ -1,7 +1,5 @@
 """History: what training recorded, an entry an epoch."""
 
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -97,7 +95,11 @@ class History:
 
     def line(self, epochs: int) -> str:
         """The last epoch in one line."""
-        text = f"epoch {len(self)}/{epochs}  cost {self.cost[-1]:.4f}"
+        return f"epoch {len(self)}/{epochs}  {self._figures()}"
+
+    def _figures(self) -> str:
+        """The last epoch's, in words."""
+        text = f"cost {self.cost[-1]:.4f}"
         text += f"  {self.score_name} {self.score[-1]:.4f}"
         if self.validation_cost:
             text += f"  validation cost {self.validation_cost[-1]:.4f}"
@@ -105,26 +107,3 @@ class History:
         for name, curve in self.monitored.items():
             text += f"  {name} {curve[-1]:.4f}"
         return text
-
-
-class Progress:
-    """Says how training goes on standard error: one line that is rewritten on a terminal,
-    elsewhere a line at most once a second. Shows the last epoch always."""
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
-        self.terminal = sys.stderr.isatty()
-        self.pause = 0.1 if self.terminal else 1.0
-        self.last = -self.pause
-
-    def __call__(self, history: History) -> None:
-        last_epoch = len(history) >= self.epochs
-        if time.monotonic() - self.last < self.pause and not last_epoch:
-            return
-        self.last = time.monotonic()
-        line = history.line(self.epochs)
-        if self.terminal:
-            end = "\n" if last_epoch else ""
-            print(f"\r{line}\x1b[K", end=end, file=sys.stderr, flush=True)
-        else:
-            print(line, file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 # Annotations stay text: numpy.random is a third of the import time and often unused.
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -30,9 +31,10 @@ from cbackprop import (
 )
 from cbackprop import _validation as check
 from cbackprop._exchange import Exchange
+from cbackprop._progress import Progress
 from cbackprop.activations import Activation
 from cbackprop.callbacks import EarlyStopping
-from cbackprop.history import History, Progress
+from cbackprop.history import History
 from cbackprop.initializers import Initializer
 from cbackprop.optimizers import Optimizer
 
@@ -408,7 +410,8 @@ class Network(Exchange):
             Objects with ``on_epoch_end(net, history)``, ``on_batch_end(net, epoch, batch)``
             (both counted from 0) or both; True from one of them stops.
         progress : bool, optional
-            Say on standard error how it goes. Default: no.
+            Say on standard error how it goes: a bar where tqdm is installed (``pip install
+            "cbackprop[progress]"``), in terminals and notebooks; else a line. Default: no.
         n_threads : int, optional
             Default: of what the process may use, as many as turn out fastest, by timing
             while training runs. The result does not depend on it.
@@ -504,10 +507,14 @@ class Network(Exchange):
                 f"weight_decay = {rule.row[-1]:g} with learning_rate = {rate!r} would turn the "
                 "weights' sign; expected learning_rate * weight_decay < 1"
             )
+        shown = None
+        if progress is not None and check.flag("progress", progress):
+            shown = Progress(epochs)
+        showing = contextlib.nullcontext() if shown is None else shown
         options: tuple[Any, ...] = (
             drops, noise, epochs, rule, rate, l1, l2, clip, most, longest,
             check.flag("shuffle", shuffle), (X, y),
-            monitors, Progress(epochs) if progress else None, stopping, callbacks, bf16,
+            monitors, shown, stopping, callbacks, bf16,
         )  # fmt: skip
         if blocks and lbfgs:
             raise ValueError("optimizer 'lbfgs' needs all rows at once, not blocks")
@@ -523,7 +530,8 @@ class Network(Exchange):
                 return _run.Call._make((*data[:-1], validation_data, *options))
 
             blank = _run.Call._make((*[None] * 8, validation_data, *options))
-            return _blocks.run(self, blank, X, filled)
+            with showing:
+                return _blocks.run(self, blank, X, filled)
         data = self._data(
             X, y, sample_weight, class_weight, label_smoothing, validation_split, batch_size,
             epochs, n_threads,
@@ -535,13 +543,15 @@ class Network(Exchange):
             self._check_validation(validation_data, call.target.classes, call.target.score)
             call = call._replace(validation=validation_data)
         if lbfgs:
-            return _lbfgs.run(self, call, lbfgs)
+            with showing:
+                return _lbfgs.run(self, call, lbfgs)
         if rule.name == "sgd" and isinstance(rate, float) and rate * l2 >= len(call.X):
             raise ValueError(
                 f"l2 = {l2!r} with learning_rate = {rate!r} and {len(call.X)} samples would turn "
                 "the weights' sign; expected learning_rate * l2 < samples"
             )
-        history = _run.run(self, call)
+        with showing:
+            history = _run.run(self, call)
         _short.keep(self._plans, self, arguments, call, batch_size, label_smoothing)
         return history
 
