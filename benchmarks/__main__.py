@@ -1,7 +1,8 @@
 """python -m benchmarks: this package against its rivals, each in a process of its own.
 
-A sample of every rival is taken in turn, again and again; the machine's arithmetic peak and
-the distance between its cores are measured before each turn. All rivals first train a few
+A sample of every rival is taken in turn, again and again, when the threads of the one before
+have come to rest (BLAS and OpenMP spin on for a while); the machine's arithmetic peak and the
+distance between its cores are measured before each turn. All rivals first train a few
 steps on the same rows from the same weights: a cost that differs is an error. Needs the
 extra ``benchmarks``; a rival that is not installed is left out and named.
 """
@@ -77,9 +78,12 @@ def compare(commands, repeats):
             missing[key] = rival.error
         else:
             rivals.append(rival)
+    processes = [rival.process.pid for rival in rivals]
     for _ in range(repeats):
+        machine.settle(processes)
         environment = machine.state()
         for rival in rivals:
+            machine.settle(processes)
             rival.sample(environment)
     return {rival.key: rival.result() for rival in rivals}, missing
 

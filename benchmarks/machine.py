@@ -4,6 +4,7 @@ import ctypes
 import platform
 import subprocess
 import tempfile
+import time
 from functools import cache
 from pathlib import Path
 
@@ -57,6 +58,26 @@ def state():
         "peak_2": library.fma_rate_of_two(wide),
         "latency_ns": library.latency(),
     }
+
+
+def settle(processes, seconds=2.0):
+    """Until none of these processes computes any more, or at most so long."""
+    end = time.monotonic() + seconds
+    before = None
+    while (now := [_ticks(process) for process in processes]) != before:
+        if time.monotonic() > end:
+            return
+        before = now
+        time.sleep(0.05)  # five of the clock's ticks
+
+
+def _ticks(process):
+    # Time of all its threads, in hundredths of a second; None where the system does not say.
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return sum(map(int, stat.rsplit(")", 1)[1].split()[11:13]))
 
 
 def name():

@@ -26,6 +26,7 @@ cdef struct Pace:
     int slices[WAYS]        # of this round
     int best
     int trial               # slices still to time in this round
+    int rounds              # that are over
     double spent            # seconds on this round
     double rest             # seconds of training before the next round
     double patience         # a rest lasts so many times what its round lost
@@ -37,8 +38,8 @@ cdef inline void begin_pace(Pace *pace, cb_index m, int least, int most, int gue
     # The guess is timed first: a short call does nothing else.
     cdef int threads = least
     pace.m, pace.least, pace.most, pace.owners, pace.takers = m, least, most, owners, takers
-    pace.ways = pace.best = 0
-    pace.patience = 12.5
+    pace.ways = pace.best = pace.rounds = 0
+    pace.patience = 3
     if guess <= takers:
         add_way(pace, guess, TURNS)
     add_way(pace, guess, SAMPLES)
@@ -85,8 +86,9 @@ cdef inline double slice_seconds(const Pace *pace) noexcept nogil:
 
 cdef inline void report(Pace *pace, double per_sample, double elapsed) noexcept nogil:
     # A slice at current_way() is over.
-    cdef int way = current_way(pace), before = pace.best
+    cdef int way = current_way(pace), best = pace.best
     cdef double lost = 0
+    cdef bint clear
     if pace.trial == 0:
         pace.rest -= elapsed
         pace.slow = pace.slow + 1 if per_sample > 1.2 * pace.cost[pace.best] else 0
@@ -98,19 +100,27 @@ cdef inline void report(Pace *pace, double per_sample, double elapsed) noexcept 
     pace.slices[way] += 1
     pace.spent += elapsed
     pace.trial -= 1
-    # Long slices, of one long mini-batch each, need no second look.
-    if pace.trial and (pace.trial % pace.ways or pace.spent < 0.02):
+    if pace.trial % pace.ways:
+        return
+    for way in range(pace.ways):
+        if pace.cost[way] < pace.cost[best]:
+            best = way
+    clear = pace.rounds > 0 and best == pace.best
+    for way in range(pace.ways):
+        clear = clear and (way == best or pace.cost[way] > 1.1 * pace.cost[best])
+    # Long slices, of one long mini-batch each, need no second look, nor does an old answer that
+    # is clear.
+    if pace.trial and pace.spent < 0.02 and not clear:
         return
     pace.trial = 0
-    for way in range(pace.ways):
-        if pace.cost[way] < pace.cost[pace.best]:
-            pace.best = way
+    pace.rounds += 1
     # What asking costs, as long as nothing disturbs: a thread that waited long for its core
     # must not make a choice of that moment last.
     for way in range(pace.ways):
-        lost += pace.slices[way] * pace.slice[way] * (1 - pace.cost[pace.best] / pace.cost[way])
-    # Asking the others costs a 25th of the time at first, as threads that have just woken may
-    # share a core for a while; less and less where the answer stays the same, for a way that
-    # becomes slower is seen without asking.
-    pace.patience = min(<double>MOST_PATIENCE, 2 * pace.patience) if pace.best == before else 25
+        lost += pace.slices[way] * pace.slice[way] * (1 - pace.cost[best] / pace.cost[way])
+    # Asking the others costs a sixth of the time at first, as threads that have just woken may
+    # share a core for a while, and so may those that another library leaves spinning; less and
+    # less where the answer stays the same, for a way that becomes slower is seen without asking.
+    pace.patience = min(<double>MOST_PATIENCE, 2 * pace.patience) if best == pace.best else 6
+    pace.best = best
     pace.rest = max(<double>0.1, pace.patience * lost)
