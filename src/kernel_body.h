@@ -54,14 +54,13 @@ static void complete_rows(const cb_layer *l, cb_index row, cb_index rows)
         l->own->activate(l->own->context, (const real *)l->z + at, (real *)l->a + at, rows,
                          l->n_out, l->ld_out);
     }
-    for (cb_index s = row; s < row + rows; s++) {
-        real *a = (real *)l->a + s * l->ld_out;
-        if (l->activation == CB_SOFTMAX)
-            softmax_row((const real *)l->z + s * l->ld_out, a, l->n_out);
-        a[l->n_out] = 1;
-        if (l->dropout)
-            drop_row(l, s, a, (real *)l->dropped + s * l->ld_out);
-    }
+    for (cb_index s = row; l->activation == CB_SOFTMAX && s < row + rows; s++)
+        softmax_row((const real *)l->z + s * l->ld_out, (real *)l->a + s * l->ld_out, l->n_out);
+    real *a = (real *)l->a + row * l->ld_out + l->n_out;
+    for (cb_index s = 0; s < rows; s++)
+        a[s * l->ld_out] = 1;
+    for (cb_index s = row; l->dropout && s < row + rows; s++)
+        drop_row(l, s, (real *)l->a + s * l->ld_out, (real *)l->dropped + s * l->ld_out);
 }
 
 static void cost_value(const cb_cost_function *cost, const cb_layer *l, const void *y, cb_index row,
@@ -73,12 +72,37 @@ static void cost_value(const cb_cost_function *cost, const cb_layer *l, const vo
                          values + row, rows, l->n_out, l->ld_out);
         return;
     }
+    const cb_index n = l->n_out, ld = l->ld_out;
+    const real *a = (const real *)l->a, *z = (const real *)l->z, *t = (const real *)y;
+    real *spare = (real *)l->delta;
+    if (cost->code == CB_QUADRATIC && n <= FEW)
+        few_quadratic_values(a, t, n, ld, row, rows, values);
+    else if (cost->code == CB_QUADRATIC)
+        for (cb_index s = row; s < row + rows; s++)
+            values[s] = quadratic_value(a + s * ld, t + s * ld, n);
+    else
+        for (cb_index s = row; s < row + rows; s++)
+            values[s] = terms_value(cost, l, z + s * ld, a + s * ld, t + s * ld, spare + s * ld);
+}
+
+/* delta = dC/da, 0 beyond the outputs. */
+INLINE void slopes(const int code, vec parameter, const cb_layer *l, const real *y, cb_index row,
+                   cb_index rows)
+{
+    const cb_index n = l->n_out, ld = l->ld_out;
     for (cb_index s = row; s < row + rows; s++) {
-        const cb_index at = s * l->ld_out;
-        const real *a = (const real *)l->a + at, *t = (const real *)y + at;
-        values[s] = cost->code == CB_QUADRATIC ? quadratic_value(a, t, l->n_out)
-                                               : terms_value(cost, l, (const real *)l->z + at, a, t,
-                                                             (real *)l->delta + at);
+        const real *a = (const real *)l->a + s * ld, *t = y + s * ld;
+        real *delta = (real *)l->delta + s * ld;
+        cb_index j = 0;
+        for (; j + LANES <= n; j += LANES)
+            v_store(delta + j, cost_slope(code, parameter, v_load(a + j), v_load(t + j)));
+        if (j < n) {
+            const vec last = cost_slope(code, parameter, v_load(a + j), v_load(t + j));
+            v_store(delta + j, v_first(n - j, last));
+            j += LANES;
+        }
+        for (; j < ld; j += LANES)
+            v_store(delta + j, (vec){0});
     }
 }
 
@@ -94,14 +118,10 @@ static void cost_gradient(const cb_cost_function *cost, const cb_layer *l, const
             clear_rest((real *)l->delta + s * l->ld_out, l->n_out, l->ld_out);
         return;
     }
-    for (cb_index s = row; s < row + rows; s++) {
-        const cb_index at = s * l->ld_out;
-        const real *a = (const real *)l->a + at, *t = (const real *)y + at;
-        real *delta = (real *)l->delta + at;
-        for (cb_index j = 0; j < l->n_out; j += LANES)
-            v_store(delta + j, cost_slope(cost->code, parameter, v_load(a + j), v_load(t + j)));
-        clear_rest(delta, l->n_out, l->ld_out);
-    }
+    if (cost->code == CB_QUADRATIC)
+        slopes(CB_QUADRATIC, parameter, l, y, row, rows);
+    else
+        slopes(cost->code, parameter, l, y, row, rows);
 }
 
 static void through_activation(const cb_layer *l, cb_index row, cb_index rows)
@@ -109,6 +129,8 @@ static void through_activation(const cb_layer *l, cb_index row, cb_index rows)
     const cb_index n = l->n_out, at = row * l->ld_out;
     real *delta = (real *)l->delta + at;
     const real *a = (const real *)l->a + at;
+    if (l->activation == CB_IDENTITY)
+        return;
     if (cb_is_elementwise(l->activation))
         derivative_tile(l, at, rows, vectors_in(n));
     else if (l->activation == CB_OWN_ACTIVATION)

@@ -45,16 +45,23 @@ static void add_squares(const cb_layer *l, const void *y, const double *weights,
                         const int64_t *index, cb_index rows, cb_index col, cb_index cols,
                         double *sums)
 {
-    double *restrict sum = sums + col;
-    for (cb_index s = 0; s < rows; s++) {
-        const double weight = weights ? weights[index[s]] : 1;
-        const cb_index at = s * l->ld_out + col;
-        const real *restrict a = (const real *)l->a + at, *restrict t = (const real *)y + at;
-        if (weight == 0)
-            continue;
-        for (cb_index j = 0; j < cols; j++) {
-            const double d = (double)a[j] - (double)t[j];
-            sum[j] += weight * (d * d);
+    const cb_index ld = l->ld_out;
+    for (cb_index j = col; j < col + cols; j += FEW) { /* some outputs' sums stay in registers */
+        const cb_index n = col + cols - j < FEW ? col + cols - j : FEW;
+        const cb_index at = j + FEW <= ld ? j : ld - FEW; /* no more than the row is read */
+        const real *a = (const real *)l->a + at, *t = (const real *)y + at;
+        few sum = {0};
+        for (cb_index k = 0; k < n; k++)
+            sum[j - at + k] = sums[j + k];
+        for (cb_index s = 0; s < rows; s++) {
+            const double weight = weights ? weights[index[s]] : 1;
+            if (weight == 0)
+                continue;
+            const few d = __builtin_convertvector(*(const few_reals *)(a + s * ld), few) -
+                          __builtin_convertvector(*(const few_reals *)(t + s * ld), few);
+            sum += weight * (d * d);
         }
+        for (cb_index k = 0; k < n; k++)
+            sums[j + k] = sum[j - at + k];
     }
 }
