@@ -54,8 +54,8 @@ def state():
         return {}
     wide = int("avx512f" in flags)
     return {
-        "peak_1": library.fma_rate(wide),
-        "peak_2": library.fma_rate_of_two(wide),
+        "peak_1": max(library.fma_rate(wide) for _ in range(3)),
+        "peak_2": max(library.fma_rate_of_two(wide) for _ in range(3)),
         "latency_ns": library.latency(),
     }
 

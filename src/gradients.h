@@ -49,8 +49,9 @@ static void gradient(const cb_layer *l, cb_index m, const void *inputs, cb_index
         inputs ? (const real *)l->delta_block + col * l->m : (const real *)l->delta + col;
     const int fused = update->rule == CB_SGD && !update->goes_on;
     const cb_index vectors = vectors_in(cols), least = rows / tiles, larger = rows % tiles;
-    for (cb_index v = 0; v < vectors; v += 2) {
-        const int two = v + 1 < vectors;
+    const int apart = fused && half_apart(cols);
+    for (cb_index v = 0; v < vectors; v += apart ? 1 : 2) {
+        const int two = !apart && v + 1 < vectors;
         const real *d0 = delta + v * LANES, *d1 = two ? d0 + LANES : d0;
         const real *a = inputs ? (const real *)inputs : (const real *)l->a_in + row;
         real *w = (real *)l->w + col / CB_PANEL * stride + row * CB_PANEL;
@@ -61,7 +62,7 @@ static void gradient(const cb_layer *l, cb_index m, const void *inputs, cb_index
             const cb_index n = least + (i < larger);
             columns_fn *tile = columns_tiles[two][n - 1];
 #if defined(HALF_LANES)
-            if (fused && cols <= HALF_LANES)
+            if (fused && cols - v * LANES <= HALF_LANES)
                 half_columns_tiles[n - 1](m, a, lda, d0, ldd, &o);
             else
 #endif

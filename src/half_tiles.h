@@ -1,4 +1,5 @@
-/* Tiles of half a vector, for outputs so few that they fill no more of one: 1 .. LANES / 2.
+/* Tiles of half a vector, for outputs so few that they fill no more of one: 1 .. LANES / 2,
+ * alone or after one whole vector.
  * Half a vector takes half the time where two of them start in a clock (Zen 4), and no longer
  * elsewhere. The sums are those of tiles.h, in the same order; lanes beyond are not touched.
  */
@@ -93,3 +94,13 @@ static half_columns_fn *const half_columns_tiles[TILE_ROWS] = {EVERY(COLUMNS_ENT
 #undef COLUMNS_ENTRY
 #undef EVERY
 #endif
+
+/* Whether a block of cols outputs is one vector and at most half of another. */
+INLINE int half_apart(cb_index cols)
+{
+#if defined(HALF_LANES)
+    return cols > LANES && cols <= LANES + HALF_LANES;
+#else
+    return (void)cols, 0;
+#endif
+}

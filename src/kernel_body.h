@@ -30,17 +30,17 @@ static void weighted_input(const cb_layer *l, cb_index row, cb_index rows, cb_in
         activate_tile(l, z, (real *)l->a + row * l->ld_out + col, rows, vectors);
         return;
     }
-#if defined(HALF_LANES)
-    if (cols <= HALF_LANES) {
-        half_rows_tiles[rows - 1](K, a_in, l->ld_in, w, z, l->ld_out);
-        activate_tile(l, z, (real *)l->a + row * l->ld_out + col, rows, vectors);
-        return;
-    }
-#endif
-    for (cb_index v = 0; v < vectors; v += 2) { /* z = b + a_in w^T */
-        const int two = v + 1 < vectors;
+    const int apart = half_apart(cols);
+    for (cb_index v = 0; v < vectors; v += apart ? 1 : 2) { /* z = b + a_in w^T */
+        const int two = !apart && v + 1 < vectors;
         const real *b0 = PANEL_COLUMN(w, v * LANES, stride);
         const real *b1 = two ? PANEL_COLUMN(w, (v + 1) * LANES, stride) : b0;
+#if defined(HALF_LANES)
+        if (cols - v * LANES <= HALF_LANES) {
+            half_rows_tiles[rows - 1](K, a_in, l->ld_in, b0, z + v * LANES, l->ld_out);
+            continue;
+        }
+#endif
         rows_tiles[two][rows - 1](K, a_in, l->ld_in, b0, b1, b0 + K * CB_PANEL, b1 + K * CB_PANEL,
                                   z + v * LANES, l->ld_out);
     }
