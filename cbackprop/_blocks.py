@@ -111,7 +111,7 @@ def _epochs(
     between: _run.Between,
 ) -> None:
     history = between.history
-    here, hold = net._position, net._alone
+    hold = net._alone
     if callable(call.rate):
         _run.rates(call, net, min(call.epochs, _run.LOOK_AHEAD), 0)  # refused early, as there
     for _ in range(call.epochs):
@@ -146,20 +146,34 @@ def _epochs(
                 "object whose __iter__ begins again"
             )
         with hold:
-            here.epoch += 1
-            norms, dead = _training.norms_of(net._engine, here.error_squares)
-            score = _training.mean_score(here.score_sums / targets.mass, targets.variance())
-            for curves in (history, net.history):
-                curves.score_name = history.score_name
-                curves.cost.append(here.cost_sum / targets.mass)
-                curves.score.append(score)
-                curves.delta_norms.append(norms)
-                curves.dead_units.append(dead)
-                curves.learning_rate.append(rate)
-                curves.seconds.append(time.perf_counter() - began)
-                if call.validation is not None:
-                    curves.validation_cost.append(float("nan"))
-                    curves.validation_score.append(float("nan"))
-            between.validate()
+            close_epoch(net, call, between, targets.mass, targets.variance(), rate, began)
         if between.after_epoch():
             break
+
+
+def close_epoch(
+    net: Network,
+    call: _run.Call,
+    between: _run.Between,
+    mass: float,
+    variance: Array | None,
+    rate: float,
+    began: float,
+) -> None:
+    """What an epoch that came in parts adds to the curves: the means of its sums."""
+    here, history = net._position, between.history
+    here.epoch += 1
+    norms, dead = _training.norms_of(net._engine, here.error_squares)
+    score = _training.mean_score(here.score_sums / mass, variance)
+    for curves in (history, net.history):
+        curves.score_name = history.score_name
+        curves.cost.append(here.cost_sum / mass)
+        curves.score.append(score)
+        curves.delta_norms.append(norms)
+        curves.dead_units.append(dead)
+        curves.learning_rate.append(rate)
+        curves.seconds.append(time.perf_counter() - began)
+        if call.validation is not None:
+            curves.validation_cost.append(float("nan"))
+            curves.validation_score.append(float("nan"))
+    between.validate()

@@ -14,7 +14,7 @@ from libc.string cimport memcpy
 
 from cbackprop._forward cimport forward
 from cbackprop._kernels cimport (CB_DROPS, CB_FEW_ROWS, CB_FLOAT32, CB_FLOAT64, CB_FOR_DROPOUT,
-                                 CB_FOR_WEIGHTS, CB_PANEL, CB_SQUARED_ERROR, CB_UINT8, Pass,
+                                 CB_FOR_SHUFFLE, CB_FOR_WEIGHTS, CB_PANEL, CB_SQUARED_ERROR, CB_UINT8, Pass,
                                  cb_barrier, cb_bf16_kernels_of, cb_dropout, cb_enter_alone,
                                  cb_enter_shared,
                                  cb_float_enter, cb_float_leave, cb_index, cb_is_alone,
@@ -101,6 +101,13 @@ def random_uniform(uint64_t key, uint32_t stream, int64_t n):
     """n samples uniform in (0, 1), float64: those of the weights of layer `stream`."""
     out = numpy.empty(n)
     cb_uniform(cb_random(key, CB_FOR_WEIGHTS, stream), <double *>address(out), n)
+    return out
+
+
+def order(uint64_t key, uint32_t epoch, int64_t n):
+    """The rows (n,) in that epoch's order, int64."""
+    out = numpy.empty(n, numpy.int64)
+    shuffle(cb_random(key, CB_FOR_SHUFFLE, epoch), <int64_t *>address(out), n)
     return out
 
 

@@ -14,6 +14,7 @@ cdef enum Status:
     BAD_INPUT = 4           # a value of X or y is not finite; rolled back
     PAUSED = 5              # the slice is over: time to choose the number of threads
     STOPPED = 6             # a callback said so
+    ELSEWHERE = 7           # another process stops
 
 
 cdef enum:
@@ -50,6 +51,13 @@ cdef struct Job:
     void *a_shared[2]       # of owners: a^1, in turn
     cb_index tail_bytes     # of the weights after layer 1
     cb_index tail_planes    # of the optimiser's state for them
+    # of processes that share each mini-batch out: which one this is, of how many
+    cb_index rank, ranks
+    int together            # each sums all samples, in order: the bits of one process
+    void *meeting           # called between the passes: (samples, wish to stop) -> what to do
+    int leaving             # the status to stop with at the next meeting, or RUNNING
+    void *sums              # of BP3 and BP4, laid out like the parameters; and
+    cb_index sums_bytes
     # what the threads agree on, written between two barriers
     char apart[128]         # what is written lies apart from what is only read
     int stop, ended
@@ -87,6 +95,7 @@ cdef class Brake:
 
 
 cdef void begin_epoch(Job *job) noexcept nogil
+cdef void meet(Job *job, cb_index m) noexcept nogil
 
 
 cdef inline double rate_of(const Job *job, cb_index batch) noexcept nogil:

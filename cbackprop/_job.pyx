@@ -48,6 +48,8 @@ cdef void begin_epoch(Job *job) noexcept nogil:
     if job.chosen != NULL:
         for i in range(job.n):
             job.index[i] = job.chosen[job.index[i]]
+    if job.meeting != NULL:
+        number_own_rows(job)
     if job.batch == 0 and job.block == 0:
         job.cost_sum = 0
         for i in range(score_width(&job.p)):
@@ -61,6 +63,17 @@ cdef void begin_epoch(Job *job) noexcept nogil:
     job.kept = job.descent
     job.epoch_began = seconds()
     job.in_epoch = 1
+
+
+cdef void number_own_rows(Job *job) noexcept nogil:
+    # The rows at hand are those of this process's share of each mini-batch, in order.
+    cdef cb_index begin = 0, own = 0, m, s
+    while begin < job.n:
+        m = min(job.batch_size, job.n - begin)
+        for s in range(part(m, job.ranks, job.rank), part(m, job.ranks, job.rank + 1)):
+            job.index[begin + s] = own
+            own += 1
+        begin += m
 
 
 cdef void roll_back(Job *job) noexcept nogil:
@@ -159,6 +172,19 @@ cdef void look_for_signals(Job *job) noexcept nogil:
     with gil:
         try:
             PyErr_CheckSignals()
+        except BaseException as error:
+            (<list>job.pending).append(error)
+            job.stop = INTERRUPTED
+    float_enter()
+
+
+cdef void meet(Job *job, cb_index m) noexcept nogil:
+    # With the other processes, in the middle of mini-batch job.batch, which has m samples.
+    float_leave(job.environment)
+    with gil:
+        try:
+            if (<object>job.meeting)(m, job.leaving):
+                job.stop = job.leaving or ELSEWHERE
         except BaseException as error:
             (<list>job.pending).append(error)
             job.stop = INTERRUPTED

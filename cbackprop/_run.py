@@ -72,6 +72,8 @@ class Call(NamedTuple):
     stopping: EarlyStopping | None
     callbacks: Sequence[Any]
     bf16: bool = False  # products in bfloat16
+    exchange: Any = None  # with the other processes that train this network
+    given_batch_size: int = 0
 
     @property
     def n(self) -> int:
@@ -188,6 +190,10 @@ def refuse_inside(net: Network) -> None:
 
 def run(net: Network, call: Call) -> History:
     """Whole epochs in one call of the core where nobody asked for something between."""
+    if call.exchange is not None:
+        from cbackprop import _comm
+
+        return _comm.run(net, call)
     name, variance = score_terms(call.target, call.chosen, call.weights)
     history = History(name)
     shape = (call.n, call.batch_size, int(call.shuffle), call.target.score)

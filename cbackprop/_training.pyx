@@ -13,17 +13,19 @@ from libc.string cimport memset
 from cbackprop._bf16 cimport rounding_of
 from cbackprop._engine cimport (TRAINING, Engine, Rows, Targets, Workspace, address,
                                 float_enter, float_leave, new_arena, run, seconds)
-from cbackprop._job cimport (BAD_INPUT, COMPLETE, DIVERGED, INTERRUPTED, PAUSED, RUNNING, TURN,
-                             STOPPED, Brake, Job, roll_back)
+from cbackprop._job cimport (BAD_INPUT, COMPLETE, DIVERGED, ELSEWHERE, INTERRUPTED, PAUSED,
+                             RUNNING, STOPPED, TURN, Brake, Job, roll_back)
 from cbackprop._kernels cimport (CB_PANEL, CB_SQUARED_ERROR, cb_enter_alone, cb_index,
                                  cb_is_elementwise, cb_leave_alone, is_blocked, parts_of)
 from cbackprop._norms cimport error_norms
 from cbackprop._pace cimport (COLUMNS, MOST_THREADS, TURNS, Pace, begin_pace,
                               current_way, report, slice_seconds)
 from cbackprop._partitions cimport by_columns, by_samples, by_turns
+from cbackprop._ranks cimport by_ranks
 from cbackprop._updates cimport State, descent_of
 
-STATUS = ["running", "complete", "interrupted", "diverged", "bad input", "paused", "stopped"]
+STATUS = ["running", "complete", "interrupted", "diverged", "bad input", "paused", "stopped",
+          "elsewhere"]
 
 cdef enum:
     # Of a mini-batch's activations and errors: what a core keeps near, where turns are worth
@@ -42,7 +44,8 @@ cdef void run_in_slices(Job *job, Pace *pace) noexcept nogil:
         job.slice_began = began = seconds()
         job.slice_end = began + slice_seconds(pace)
         job.slice_batches = job.slice_samples = 0
-        run(by_columns if pace.partition[way] == COLUMNS else
+        run(by_ranks if job.meeting != NULL else
+            by_columns if pace.partition[way] == COLUMNS else
             by_turns if pace.partition[way] == TURNS else by_samples, job, pace.threads[way])
         now = seconds()
         if job.stop != PAUSED:
@@ -183,7 +186,8 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
           Py_ssize_t first, Py_ssize_t epochs, Py_ssize_t batch_size, State state not None, rule,
           rates, chosen, weights, drops, double noise, double l1, double l2, double clip,
           double clip_norm, double max_norm, bint bf16, uint64_t key, bint shuffled, int score,
-          int threads, int guess, variance, histories, bint validated, on_batch, before):
+          int threads, int guess, variance, histories, bint validated, on_batch, before,
+          ranks=None):
     """Trains for `epochs` epochs, the first of which may be the rest of a broken one.
 
     here: the position (epoch, batch, steps, cost_sum, score_sums, error_squares, and the shape of
@@ -196,13 +200,18 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     NaN for the validation still to come; variance: of each target, where the score is R^2;
     guess: the number of threads to try first, of 1 to `threads`, or 0 for just `threads`;
     on_batch: (epoch, batch) -> whether to stop, after each mini-batch, or None; before: None, or
-    (block, mini-batches, rows) where this is a block of an epoch, and the epoch goes on after it.
+    (block, mini-batches, rows) where this is a block of an epoch, and the epoch goes on after it;
+    ranks: None, or a `_comm.Exchange` where processes share the mini-batches out: x and y are then
+    the rows of this one's shares.
     Returns (status, error); status is "complete", "stopped", "interrupted", "diverged" or "bad
     input", the last two with parameters and state as they were when the epoch or block began. No
     Python code runs between the last mini-batch and the end of this book-keeping, so no signal
     comes between.
     """
-    cdef cb_index n = x.n if chosen is None else len(chosen), m = min(n, batch_size), width = 1
+    cdef cb_index n = x.n if chosen is None else len(chosen), width = 1
+    if ranks is not None:
+        n = ranks.n
+    cdef cb_index m = min(n, batch_size), l
     cdef cb_index batches = parts_of(n, m)
     cdef Workspace w
     cdef bint chance = drops is not None or noise > 0
@@ -223,7 +232,8 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     w.p.dropout.key = key
     if bf16:
         job.rounding = rounding_of(w, engine, m)
-    cdef bint by_samples_only = clip_norm < INFINITY or job.rounding != NULL
+    cdef bint by_samples_only = (clip_norm < INFINITY or job.rounding != NULL
+                                 or ranks is not None)
     job.x, job.y, job.labels = &x.rows, y.rows(), y.labels
     if chosen is not None:
         job.chosen = <const int64_t *>address(chosen)
@@ -266,10 +276,26 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     _keep = [own_pass(&job, engine, m, score, thread, state) for thread in range(1, owners)]
     if owners > 1:
         job.a_shared[0], job.a_shared[1] = job.p.layer[1].a, job.own[1].layer[1].a
-    if clip_norm < INFINITY:
+    if ranks is not None:
+        job.rank, job.ranks, job.together = ranks.rank, ranks.ranks, ranks.together
+        job.meeting = <void *>ranks
+        job.descent.l1, job.descent.l2 = l1 / ranks.total, l2 / ranks.total
+    if clip_norm < INFINITY or (ranks is not None and not ranks.together):
         nabla, norms = new_arena(engine.n_bytes), numpy.empty(panels_of(engine))
         lend_sums(w, engine, <char *>address(nabla))
         job.panel_squares = <double *>address(norms)
+        job.sums, job.sums_bytes = <void *><uintptr_t>address(nabla), engine.n_bytes
+    if ranks is not None:
+        places = [(<uintptr_t>w.p.costs, 8), (<uintptr_t>w.p.scores, 8)]
+        for l in range(1, engine.L + 1):
+            places.append((<uintptr_t>w.p.layer[l].a_in,
+                           w.p.layer[l].ld_in * engine.kernels.itemsize))
+            places.append((<uintptr_t>w.p.layer[l].delta,
+                           w.p.layer[l].ld_out * engine.kernels.itemsize))
+        if score == CB_SQUARED_ERROR:
+            l = w.p.layer[engine.L].ld_out * engine.kernels.itemsize
+            places.extend([(<uintptr_t>w.p.layer[engine.L].a, l), (<uintptr_t>w.p.y, l)])
+        ranks.bind(places, m, <uintptr_t>job.sums, engine.n_bytes, engine.kernels.itemsize)
     if takers:
         nabla, turns = new_arena(engine.n_bytes), new_arena((engine.L + 1) * TURN * 8)
         job.turn = <int64_t *>address(turns)
@@ -290,7 +316,8 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     state.steps, state.product = job.descent.steps, job.descent.product
     if status != BAD_INPUT:
         here.optimizer = state
-    if status == COMPLETE or status == INTERRUPTED or status == STOPPED:
+    if (status == COMPLETE or status == INTERRUPTED or status == STOPPED
+            or status == ELSEWHERE):
         record(&job, here, state, sums, squares, shape, steps)
     elif status == DIVERGED and job.done:   # a broken epoch that diverged stays as it was
         here.epoch, here.batch, here.shape = job.epoch, 0, shape

@@ -329,6 +329,8 @@ class Network(Exchange):
         progress: bool | None = None,
         n_threads: int | None = None,
         compute: str | None = None,
+        comm: Any = None,
+        deterministic: bool = False,
     ) -> History:
         """Train by mini-batch gradient descent; call again to go on.
 
@@ -421,6 +423,16 @@ class Network(Exchange):
             everything else stay float32. Some 1.8 times as fast for wide layers, with 8 bits
             where float32 has 24. For float32 networks on CPUs with AVX512_BF16; refused
             elsewhere. Default: products in the network's dtype.
+        comm : mpi4py.MPI.Comm, optional
+            Train one network on all ranks of this communicator, each of which calls ``train`` with
+            the rows it holds, as many as it likes or none; those of all ranks, in their order, are
+            the data. Each mini-batch is shared out, so ``batch_size`` is that of all ranks. The
+            network of rank 0 is the one that is trained; all ranks end with it. ``validation_data``
+            are whole on every rank. Start with ``mpiexec -n 2 python script.py``.
+        deterministic : bool
+            With comm: the bits of one process, whatever the number of ranks, for more messages and
+            for BP4 on every rank. Default: the same within rounding, and the same bits for the same
+            number of ranks.
 
         Returns
         -------
@@ -459,13 +471,21 @@ class Network(Exchange):
         >>> len(net.train(Blocks(), epochs=5, learning_rate=0.1))
         5
         """
+        if comm is not None:
+            from cbackprop import _comm
+
+            if not isinstance(comm, _comm.Exchange):
+                given = {k: v for k, v in locals().items() if k not in ("self", "X", "y", "_comm")}
+                return _comm.train(self, X, y, given)
         arguments = (
             epochs, batch_size, optimizer, l1, l2, weight_decay, label_smoothing, dropout,
             input_noise, max_norm, clip_norm, clip_value, validation_data, validation_split,
             early_stopping, monitor, sample_weight, class_weight, shuffle, callbacks, progress,
             n_threads, compute,
         )  # fmt: skip
-        again = _short.again(self._plans, self, X, y, learning_rate, arguments)
+        again = None
+        if comm is None:
+            again = _short.again(self._plans, self, X, y, learning_rate, arguments)
         if again is not None:
             return again
         epochs = check.integer("epochs", epochs, 1)
@@ -514,7 +534,7 @@ class Network(Exchange):
         options: tuple[Any, ...] = (
             drops, noise, epochs, rule, rate, l1, l2, clip, most, longest,
             check.flag("shuffle", shuffle), (X, y),
-            monitors, shown, stopping, callbacks, bf16,
+            monitors, shown, stopping, callbacks, bf16, comm, batch_size,
         )  # fmt: skip
         if blocks and lbfgs:
             raise ValueError("optimizer 'lbfgs' needs all rows at once, not blocks")
@@ -552,7 +572,8 @@ class Network(Exchange):
             )
         with showing:
             history = _run.run(self, call)
-        _short.keep(self._plans, self, arguments, call, batch_size, label_smoothing)
+        if comm is None:
+            _short.keep(self._plans, self, arguments, call, batch_size, label_smoothing)
         return history
 
     def _data(
