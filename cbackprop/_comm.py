@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import ctypes
 import pickle
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cbackprop import _engine, _extras, _gate, _run, _threads, _training
+from cbackprop import _engine, _extras, _gate, _run, _threads, _training, _updates
 from cbackprop import _validation as check
 from cbackprop._blocks import NO_SHAPE, close_epoch
 from cbackprop._monitors import warn_of_layers
@@ -37,6 +39,37 @@ REFUSED = {
 ONES_OWN = {"callbacks", "progress", "n_threads", "validation_data"}
 
 
+class Later:
+    """As a context: what handles signals in Python is called where all ranks can hear of what it
+    raises, not in the middle of a message; the handlers stand again afterwards."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[int, Any] = {}
+        self.waiting: list[tuple[int, Any]] = []
+
+    def __enter__(self) -> Later:
+        if threading.current_thread() is threading.main_thread():
+            for number in signal.valid_signals():
+                if callable(handler := signal.getsignal(number)):
+                    self.handlers[number] = handler
+                    signal.signal(number, lambda *signal: self.waiting.append(signal))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+
+    def error(self) -> BaseException | None:
+        """What the handlers of signals that came meanwhile raise."""
+        while self.waiting:
+            number, frame = self.waiting.pop(0)
+            try:
+                self.handlers[number](number, frame)
+            except BaseException as error:
+                return error
+        return None
+
+
 class Exchange:
     """The processes that train one network, as one of them sees it.
 
@@ -51,24 +84,33 @@ class Exchange:
         self.net, self.comm, self.together = net, comm, deterministic
         self.rank, self.ranks = comm.Get_rank(), comm.Get_size()
         self.agreed = False
+        self.later = Later()
+        self.failure: BaseException | None = None  # to leave with
         self.lengths: list[int] = []
         self.n = self.total = 0  # rows of the window, and of all
         self.places: list[tuple[Any, int]] = []
         self.sums: Any = None
 
     def __enter__(self) -> Exchange:
+        self.later.__enter__()
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is not None and not self.agreed:
-            self.agree(error)
+        try:
+            if error is not None and not self.agreed:
+                self.agree(error)
+        finally:
+            self.later.__exit__()
 
     def tell(self, value: Any, error: BaseException | None) -> list[Any]:
         """The values of all ranks; an error on any of them is raised on all."""
+        error = error or self.failure or self.later.error()
+        self.failure = None
         told = self.comm.allgather((value, _portable(error)))
-        for _, other in told:
+        for rank, (_, other) in enumerate(told):
             if other is not None:
-                raise error if error is not None else other
+                self.agreed = True  # to end
+                raise error if error is not None and rank == self.rank else other
         return [value for value, _ in told]
 
     def agree(self, error: BaseException | None = None, settings: Any = None) -> None:
@@ -88,7 +130,7 @@ class Exchange:
     def begin(self, X: Any, y: Any, given: dict[str, Any]) -> tuple[Any, Any]:
         """X and y as this rank's checks should see them: a rank without rows borrows one."""
         for name, remedy in REFUSED.items():
-            if given[name] is not None and given[name] != 0:
+            if given[name] is not None and not (np.ndim(given[name]) == 0 and given[name] == 0):
                 raise ValueError(f"{name} with comm= is not there; {remedy}")
         if given["optimizer"] == "lbfgs" or y is None:
             what = "blocks" if y is None else "optimizer 'lbfgs'"
@@ -110,7 +152,7 @@ class Exchange:
     def threads(self) -> int:
         """This rank's share of the machine."""
         here = self.comm.Split_type(self.mpi.COMM_TYPE_SHARED)
-        beside = here.Get_size()
+        beside = int(here.Get_size())
         here.Free()
         return max(1, _threads.available() // beside)
 
@@ -126,7 +168,8 @@ class Exchange:
 
     def __call__(self, m: int, leaving: int) -> bool:
         """Called by the core in the middle of a mini-batch; whether somebody wants to stop."""
-        stop = np.array([leaving], np.int32)
+        self.failure = self.failure or self.later.error()
+        stop = np.array([leaving or self.failure is not None], np.int32)
         self.comm.Allreduce(self.mpi.IN_PLACE, stop, self.mpi.MAX)
         if stop[0]:
             return True
@@ -140,7 +183,8 @@ class Exchange:
         return False
 
     def hand_out(self, arrays: list[Array], rows: Array, batch_size: int) -> list[Array]:
-        """Of these rows of all data, in the order of training: those of this rank's shares."""
+        """Of these rows of all data, in the order of training: those of this rank's shares, as they
+        came; and last where each of them lies, in that order."""
         starts = np.cumsum([0, *self.lengths])
         owner = np.searchsorted(starts, rows, side="right") - 1
         taker = np.empty(len(rows), np.int64)
@@ -160,10 +204,10 @@ class Exchange:
             got = np.empty((len(taken), *array.shape[1:]), array.dtype)
             size = array.dtype.itemsize * int(np.prod(array.shape[1:]))
             self.comm.Alltoallv([sent, to * size, self.mpi.BYTE], [got, of * size, self.mpi.BYTE])
-            result = np.empty_like(got)
-            result[order] = got
-            results.append(result)
-        return results
+            results.append(got)
+        where = np.empty(len(taken), np.int64)
+        where[order] = np.arange(len(taken))
+        return [*results, where]
 
     def gather(self, array: Array) -> Array:
         """All rows of all ranks, in their order."""
@@ -179,9 +223,11 @@ def _portable(error: BaseException | None) -> BaseException | None:
     if error is None:
         return None
     try:
-        return error if type(pickle.loads(pickle.dumps(error))) is type(error) else None
+        if type(pickle.loads(pickle.dumps(error))) is type(error):
+            return error
     except Exception:
-        return RuntimeError(f"on another rank: {type(error).__name__}: {error}")
+        pass
+    return RuntimeError(f"on another rank: {type(error).__name__}: {error}")
 
 
 def train(net: Network, X: Any, y: Any, given: dict[str, Any]) -> History:
@@ -200,7 +246,7 @@ def run(net: Network, call: _run.Call) -> History:
     exchange = call.exchange
     call = _one_rank_of(exchange, call)
     exchange.agree(None, _settings(net, call))
-    net.__setstate__(exchange.comm.bcast(net.__getstate__()))
+    _take_over(net, call)
     history = History()
     between = _run.Between(net, call, history)
     variance = _variance(exchange, call)
@@ -219,6 +265,32 @@ def run(net: Network, call: _run.Call) -> History:
     if history.cost:
         warn_of_layers(history)
     return history
+
+
+def _take_over(net: Network, call: _run.Call) -> None:
+    # The network of rank 0, with what its optimiser remembers, its seed and its history.
+    comm, here = call.exchange.comm, net._position
+    position = {name: value for name, value in vars(here).items() if name != "optimizer"}
+    state = here.optimizer
+    about = None if state is None else (state.name, state.steps, state.product)
+    position, about, net._key, net.history, net.classes = comm.bcast(
+        (position, about, net._key, net.history, net.classes)
+    )
+    vars(here).update(position)
+    for panels in net._panels():
+        whole = np.ascontiguousarray(panels)
+        comm.Bcast(whole)
+        panels[...] = whole
+    if about is None or about[0] != call.rule.name:
+        here.optimizer = None
+        return
+    if state is None or state.name != about[0]:
+        state = here.optimizer = _updates.State(net._engine, call.rule, 1.0)
+    _, state.steps, state.product = about
+    for plane in _planes(net, state):
+        whole = np.ascontiguousarray(plane)
+        comm.Bcast(whole)
+        plane[...] = whole
 
 
 def _one_rank_of(exchange: Exchange, call: _run.Call) -> _run.Call:
@@ -267,15 +339,15 @@ def _epoch(net: Network, call: _run.Call, between: _run.Between, variance: Array
     _run.refuse_inside(net)
     for number, begin in enumerate(range(0, total, window)):
         rows = order[begin : begin + window]
-        X, y = exchange.hand_out([call.X, call.target.array], rows, m)
+        share = exchange.hand_out([call.X, call.target.array], rows, m)
         exchange.n = len(rows)
-        part = call._replace(X=_Length(len(rows)))
-        eta = _run.rates(part, net, 1, 0)
+        # Of as many rows, for as many rates.
+        eta = _run.rates(call._replace(X=np.empty((len(rows), 0))), net, 1, 0)
         if eta is None:
             return False
         rate = float(eta[0, 0]) if rate is None else rate
         before = (number, begin // m, begin)
-        outcome = _window(net, call, X, y, eta, before, between)
+        outcome = _window(net, call, share, eta, before, between)
         if outcome == "stopped":
             return False
         if outcome in ("bad input", "diverged"):
@@ -294,23 +366,15 @@ def _epoch(net: Network, call: _run.Call, between: _run.Between, variance: Array
     return True
 
 
-class _Length:
-    # Rows that are counted only.
-    def __init__(self, n: int) -> None:
-        self.n = n
-
-    def __len__(self) -> int:
-        return self.n
-
-
-def _window(net: Network, call: _run.Call, X: Array, y: Array, eta: Array,
+def _window(net: Network, call: _run.Call, share: list[Array], eta: Array,
             before: tuple[int, int, int], between: _run.Between) -> str:  # fmt: skip
     # What became of it on all ranks: the worst.
+    X, y, where = share
     if not len(X):  # the core wants rows to point at
         X, y = np.zeros((1, X.shape[1]), X.dtype), np.zeros((1, *y.shape[1:]), y.dtype)
     status, error = _training.train(
         net._engine, _engine.Rows(X, net._engine), _engine.Targets(y), net._position, NO_SHAPE, 0,
-        1, call.batch_size, _run.state_for(net, call.rule, float(eta[0, 0])), call.rule, eta, None,
+        1, call.batch_size, _run.state_for(net, call.rule, float(eta[0, 0])), call.rule, eta, where,
         None, call.drops, call.noise, call.l1, call.l2, call.clip, call.clip_norm, call.max_norm,
         False, net._key, False, call.target.score, call.threads, 0, None,
         (between.history, net.history), call.validation is not None, between.on_batch, before,
@@ -357,10 +421,10 @@ def _fail(net: Network, call: _run.Call, outcome: str, eta: Array, history: Hist
     if outcome == "bad input":
         try:
             check.refuse_nonfinite("X", call.X, net.dtype)
-            net._refuse_scaled(call.X)
         except ValueError as found:
             error = ValueError(f"on rank {call.exchange.rank}: {found}")
         call.exchange.tell(None, error)
+        net._refuse_scaled(call.X)
     last = float(eta[-1, -1])
     raise DivergenceError(
         f"weights or cost are not finite after epoch {net._position.epoch}: learning_rate = "

@@ -45,11 +45,11 @@ cdef void begin_epoch(Job *job) noexcept nogil:
     else:
         for i in range(job.n):
             job.index[i] = i
-    if job.chosen != NULL:
-        for i in range(job.n):
-            job.index[i] = job.chosen[job.index[i]]
     if job.meeting != NULL:
         number_own_rows(job)
+    elif job.chosen != NULL:
+        for i in range(job.n):
+            job.index[i] = job.chosen[job.index[i]]
     if job.batch == 0 and job.block == 0:
         job.cost_sum = 0
         for i in range(score_width(&job.p)):
@@ -66,12 +66,12 @@ cdef void begin_epoch(Job *job) noexcept nogil:
 
 
 cdef void number_own_rows(Job *job) noexcept nogil:
-    # The rows at hand are those of this process's share of each mini-batch, in order.
+    # chosen: where the rows of this process's share of each mini-batch lie, in order.
     cdef cb_index begin = 0, own = 0, m, s
     while begin < job.n:
         m = min(job.batch_size, job.n - begin)
         for s in range(part(m, job.ranks, job.rank), part(m, job.ranks, job.rank + 1)):
-            job.index[begin + s] = own
+            job.index[begin + s] = job.chosen[own]
             own += 1
         begin += m
 
