@@ -77,7 +77,8 @@ def page(report, stem):
             "",
             f"Measured peak: one core {max(one):.0f} Gflop/s, both at once {max(two):.0f} "
             f"(median {statistics.median(two):.0f}, where something disturbed); a cache line from "
-            f"core to core in {min(far):.0f} to {max(far):.0f} ns (median {statistics.median(far):.0f}).",
+            f"core to core in {min(far):.0f} to {max(far):.0f} ns (median "
+            f"{statistics.median(far):.0f}).",
         ]
     for key, error in report["missing"].items():
         lines.append(f"\nNot run: {key}: {' '.join(error)}")
