@@ -1,0 +1,151 @@
+"""python -m benchmarks.scaling: one network over several ranks, measured, and a model of more.
+
+Runs itself under mpiexec. Measured: milliseconds a step with one process (by threads) and with
+ranks of one thread each; latency and bandwidth of Allreduce between ranks of this machine. The
+model, for R ranks, a mini-batch of m samples and a network of S bytes::
+
+    t(R) = f + c m / R + 2 (R - 1) / R S / bandwidth + 2 log2(R) latency
+         + (R - 1) / R^2 m row / bandwidth
+
+with f + c m fitted to one rank at three sizes of mini-batch (f: the optimiser's pass and whatever
+does not shrink), the sums' way by reduce-scatter and all-gather, and the rows handed round. It is
+held against the measured points, then asked about machines that a network joins (--latency,
+--bandwidth).
+"""
+
+import argparse
+import itertools
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+NETWORKS = {
+    "784-128-64-10": [784, 128, 64, 10],
+    "784-1024-1024-10": [784, 1024, 1024, 10],
+    "2048 x 4": [2048, 2048, 2048, 2048, 10],
+}
+BATCHES = (128, 512, 2048)
+
+
+def worker(name: str, batch: int, threads: int, seconds: float) -> None:
+    """One rank: prints milliseconds a step from rank 0."""
+    from mpi4py import MPI
+
+    from cbackprop import Network
+
+    comm, sizes = MPI.COMM_WORLD, NETWORKS[name]
+    generator = np.random.default_rng(comm.rank)
+    steps = 8
+    local = batch * steps // comm.size
+    X = generator.normal(size=(local, sizes[0])).astype(np.float32)
+    y = generator.integers(0, sizes[-1], local)
+    net = Network(sizes, activation="relu", output="softmax", rng=0)
+
+    def sample(epochs: int) -> float:
+        comm.Barrier()
+        start = time.perf_counter()
+        net.train(X, y, epochs=epochs, batch_size=batch, learning_rate=1e-3, n_threads=threads,
+                  comm=comm)  # fmt: skip
+        return (time.perf_counter() - start) / (epochs * steps) * 1e3
+
+    once = comm.bcast(min(sample(1) for _ in range(2)))
+    epochs = max(1, round(seconds / (once * steps * 1e-3)))
+    times = [sample(epochs) for _ in range(5)]
+    found = {"ms": min(times), "median": statistics.median(times)}
+    if comm.size > 1:
+        found["latency"], found["bandwidth"] = of_messages(comm, MPI)
+    if comm.rank == 0:
+        print(json.dumps(found))
+
+
+def of_messages(comm, MPI) -> tuple[float, float]:
+    """Seconds and bytes a second of Allreduce, as the model has them."""
+
+    def least(n: int) -> float:
+        x, times = np.zeros(n, np.float32), []
+        for _ in range(20):
+            comm.Barrier()
+            start = time.perf_counter()
+            comm.Allreduce(MPI.IN_PLACE, x)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    small, large, n, R = least(1), least(2_000_000), 8_000_000, comm.size
+    return small / (2 * math.log2(R)), 2 * (R - 1) / R * n / (large - small)
+
+
+def measured(name: str, batch: int, ranks: int, threads: int, seconds: float) -> dict:
+    mpiexec = str(Path(sys.executable).with_name("mpiexec"))
+    command = [mpiexec, "-n", str(ranks), sys.executable, "-m", "benchmarks.scaling"]
+    command += ["--worker", name, str(batch), str(threads), str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def model(f, c, m, S, row, R, latency, bandwidth) -> float:
+    """Seconds a step."""
+    there = (R - 1) / R
+    return (f + c * m / R + 2 * there * S / bandwidth + 2 * math.log2(R) * latency
+            + there * m / R * row / bandwidth)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of one sample")
+    parser.add_argument("--latency", type=float, default=20e-6, help="seconds between machines")
+    parser.add_argument("--bandwidth", type=float, default=1.25e9, help="bytes a second")
+    parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--worker", nargs=4, metavar=("NAME", "BATCH", "THREADS", "SECONDS"),
+                        help=argparse.SUPPRESS)  # fmt: skip
+    options = parser.parse_args()
+    if options.worker:
+        name, batch, threads, seconds = options.worker
+        worker(name, int(batch), int(threads), float(seconds))
+        return
+    cores = options.cores
+    print(f"ms a step, least of 5 samples of {options.seconds:g} s; relu, softmax, sgd, float32")
+    print(f"| network | mini-batch | 1 rank, {cores} threads | 1 rank, 1 thread "
+          f"| {cores} ranks | model | of the threads' speed |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|")
+    fits, message = {}, None
+    for name, sizes in NETWORKS.items():
+        S = 4 * sum((a + 1) * b for a, b in itertools.pairwise(sizes))
+        ones = {}
+        for m in BATCHES:
+            ones[m] = measured(name, m, 1, 1, options.seconds)["ms"] * 1e-3
+        c, f = np.polyfit(BATCHES, [ones[m] for m in BATCHES], 1, w=[1 / ones[m] for m in BATCHES])
+        fits[name] = max(f, 0.0), c, S, 4 * sizes[0]
+        for m in BATCHES:
+            team = measured(name, m, 1, cores, options.seconds)["ms"]
+            found = measured(name, m, cores, 1, options.seconds)
+            message = found["latency"], found["bandwidth"]
+            said = model(*fits[name][:2], m, *fits[name][2:], cores, *message) * 1e3
+            print(f"| {name} | {m} | {team:.2f} | {ones[m] * 1e3:.2f} | {found['ms']:.2f} "
+                  f"| {said:.2f} | {team / found['ms']:.2f} |", flush=True)  # fmt: skip
+    assert message is not None
+    print(f"\nbetween ranks here: {message[0] * 1e6:.1f} us, {message[1] / 1e9:.1f} GB/s")
+    print(f"\nSteps a second by the model, one core a rank, between machines with "
+          f"{options.latency * 1e6:g} us and {options.bandwidth / 1e9:g} GB/s "
+          "(and the share of R times one rank's)\n")  # fmt: skip
+    counts = [2**k for k in range(11)]
+    print("| network | mini-batch | " + " | ".join(map(str, counts)) + " |")
+    print("|---" * (2 + len(counts)) + "|")
+    for name, (f, c, S, row) in fits.items():
+        for m in (512, 8192):
+            one = model(f, c, m, S, row, 1, options.latency, options.bandwidth)
+            cells = []
+            for R in counts:
+                t = model(f, c, m, S, row, R, options.latency, options.bandwidth)
+                cells.append(f"{1 / t:,.0f} ({one / t / R:.0%})")
+            print(f"| {name} | {m} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
