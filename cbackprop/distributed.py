@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from cbackprop import _job, _options, _threads
 from cbackprop.history import History
@@ -11,6 +16,8 @@ from cbackprop.network import Network
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
+
+    from distributed import Client
 
 _ABOUT_THE_NETWORK = {
     "activation", "output", "cost", "init", "dtype", "input_scale", "input_shift", "classes", "rng",
@@ -22,7 +29,7 @@ def train_many(
     X: Any,
     y: Any,
     *,
-    executor: Executor | None = None,
+    executor: Executor | Client | None = None,
     on_error: str = "yield",
     **common: Any,
 ) -> Iterator[tuple[int, Network | None, History | BaseException]]:
@@ -34,9 +41,11 @@ def train_many(
         ``sizes`` and any arguments of `Network` and `Network.train`.
     X, y
         As for `Network.train`; the networks share them.
-    executor : concurrent.futures.Executor, optional
+    executor : concurrent.futures.Executor or distributed.Client, optional
         Where to train. Default: a thread for each processor, each network on one thread of
-        its own, outside the GIL.
+        its own, outside the GIL. A process pool of this machine finds the data in a file, mapped
+        into memory; a Dask cluster, by its client or the client's executor, is sent them once,
+        and trains the networks of a worker that is lost anew, with the same bits.
     on_error : "yield" or "raise"
         Whether a failure is a result like the others, or ends all.
     **common
@@ -74,34 +83,65 @@ def train_many(
 
 
 def _results(
-    jobs: list[dict[str, Any]], X: Any, y: Any, executor: Executor | None, fail: bool
+    jobs: list[dict[str, Any]], X: Any, y: Any, executor: Any, fail: bool
 ) -> Iterator[tuple[int, Network | None, History | BaseException]]:
     from concurrent.futures import ThreadPoolExecutor, as_completed
 
     own = ThreadPoolExecutor(_threads.available()) if executor is None else None
     pool = own or executor
-    assert pool is not None
     # In threads of this process what is not wanted any more is stopped; elsewhere it ends.
     brake = _job.Brake() if isinstance(pool, ThreadPoolExecutor) else None
     futures: dict[Future[tuple[Network, History]], int] = {}
-    try:
-        for i, job in enumerate(jobs):
-            futures[pool.submit(_train, job, X, y, brake)] = i
-        for future in as_completed(futures):
-            error = future.exception()
-            if error is None:
-                yield futures[future], *future.result()
-            elif fail:
-                raise error
-            else:
-                yield futures[future], None, error
-    finally:
-        for future in futures:
-            future.cancel()
-        if brake:
-            brake.pull()
-        if own:
-            own.shutdown()
+    with _lent(pool, X, y) as (pool, X, y):
+        try:
+            for i, job in enumerate(jobs):
+                futures[pool.submit(_train, job, X, y, brake)] = i
+            for future in as_completed(futures):
+                error = future.exception()
+                if error is None:
+                    yield futures[future], *future.result()
+                elif fail:
+                    raise error
+                else:
+                    yield futures[future], None, error
+        finally:
+            for future in futures:
+                future.cancel()
+            if brake:
+                brake.pull()
+            if own:
+                own.shutdown()
+
+
+@contextlib.contextmanager
+def _lent(pool: Any, X: Any, y: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """The executor, and the data as its workers find them without being sent them for each
+    network."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    client = pool if hasattr(pool, "get_executor") else getattr(pool, "_client", None)
+    if hasattr(client, "scatter"):  # Dask
+        X, y = client.scatter([_Whole(X), _Whole(y)], broadcast=True, hash=False)
+        yield pool if pool is not client else client.get_executor(pure=False), X, y
+    elif isinstance(pool, ProcessPoolExecutor) and isinstance(X, np.ndarray):
+        with tempfile.TemporaryDirectory(prefix="cbackprop-") as folder:
+            path = Path(folder, "X.npy")
+            np.save(path, X, allow_pickle=False)
+            yield pool, path, y
+    else:
+        yield pool, X, y
+
+
+class _Whole:
+    # Dask takes lists apart; this it sends as it is.
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def _found(value: Any) -> Any:
+    if isinstance(value, Path):
+        return np.load(value, mmap_mode="r")
+    return value.value if isinstance(value, _Whole) else value
 
 
 def _train(
@@ -112,6 +152,6 @@ def _train(
     net = Network(job["sizes"], **about)
     net._engine.brake = brake
     try:
-        return net, net.train(X, y, **rest)
+        return net, net.train(_found(X), _found(y), **rest)
     finally:
         net._engine.brake = None

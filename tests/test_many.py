@@ -1,6 +1,8 @@
 """Many networks over one data set."""
 
 import _thread
+import os
+import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
@@ -154,3 +156,26 @@ def test_networks_that_train_are_stopped(how, optimizer):
             net.train(LONG_X, LONG_Y, batch_size=2)
         through.train(LONG_X, LONG_Y, batch_size=2, epochs=net.steps // 10_000)
         assert bits(net) == bits(through)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("kind", ["client", "executor"])
+def test_dask_trains_the_networks_of_a_lost_worker_anew(kind):
+    distributed = pytest.importorskip("distributed")
+    specs = [{"sizes": [4, 30, 3], "rng": i} for i in range(12)]
+    options = {"output": "softmax", "epochs": 300, "batch_size": 5}
+    alone = {i: bits(net) for i, net, _ in train_many(specs, X, Y, **options)}
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        executor = client if kind == "client" else client.get_executor(pure=False)
+        found = {}
+        for i, net, history in train_many(specs, X, Y, executor=executor, **options):
+            assert net is not None, history
+            found[i] = bits(net)
+            if len(found) == 2:
+                os.kill(next(iter(cluster.workers.values())).process.pid, signal.SIGKILL)
+    assert found == alone
