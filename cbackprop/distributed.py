@@ -119,7 +119,7 @@ def _lent(pool: Any, X: Any, y: Any) -> Iterator[tuple[Any, Any, Any]]:
     network."""
     from concurrent.futures import ProcessPoolExecutor
 
-    client = pool if hasattr(pool, "get_executor") else getattr(pool, "_client", None)
+    client: Any = pool if hasattr(pool, "get_executor") else getattr(pool, "_client", None)
     if hasattr(client, "scatter"):  # Dask
         X, y = client.scatter([_Whole(X), _Whole(y)], broadcast=True, hash=False)
         yield pool if pool is not client else client.get_executor(pure=False), X, y
