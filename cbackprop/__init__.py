@@ -5,7 +5,7 @@ import typing as _typing
 
 from cbackprop import _engine
 from cbackprop._certify import Certificate, certify
-from cbackprop.callbacks import EarlyStopping
+from cbackprop.callbacks import Checkpoint, EarlyStopping
 from cbackprop.distributed import train_many
 from cbackprop.exceptions import DivergenceError, LearningWarning, ModelFileError
 from cbackprop.history import History
@@ -16,6 +16,7 @@ if _typing.TYPE_CHECKING:  # otherwise at first use, by __getattr__ below
 
 __all__ = [
     "Certificate",
+    "Checkpoint",
     "DivergenceError",
     "EarlyStopping",
     "Gradients",

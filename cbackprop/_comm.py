@@ -18,6 +18,7 @@ from cbackprop import _engine, _extras, _gate, _run, _threads, _training, _updat
 from cbackprop import _validation as check
 from cbackprop._blocks import NO_SHAPE, close_epoch
 from cbackprop._monitors import warn_of_layers
+from cbackprop.callbacks import Checkpoint
 from cbackprop.exceptions import DivergenceError
 from cbackprop.history import History
 
@@ -35,8 +36,6 @@ REFUSED = {
     "class_weight": "leave it out",
     "compute": "leave it out",
 }
-# What may differ from rank to rank.
-ONES_OWN = {"callbacks", "progress", "n_threads", "validation_data"}
 
 
 class Later:
@@ -135,6 +134,9 @@ class Exchange:
         if given["optimizer"] == "lbfgs" or y is None:
             what = "blocks" if y is None else "optimizer 'lbfgs'"
             raise ValueError(f"{what} with comm= is not there; give X and y, and another optimizer")
+        plan = given["checkpoint"]
+        if isinstance(plan, Checkpoint) and plan.every_epochs is None:
+            raise ValueError("checkpoint with comm= is written after epochs; give every_epochs=")
         y = check.as_array("y", y)
         sample = (np.asarray(X[:1]), y[:1]) if len(X) else None
         labels = np.unique(y) if y.ndim == 1 and y.dtype.kind != "f" else None
@@ -246,11 +248,12 @@ def run(net: Network, call: _run.Call) -> History:
     exchange = call.exchange
     call = _one_rank_of(exchange, call)
     exchange.agree(None, _settings(net, call))
-    _take_over(net, call)
     history = History()
     between = _run.Between(net, call, history)
+    epochs = _resumed(net, call, between)
+    _take_over(net, call)
     variance = _variance(exchange, call)
-    for epoch in range(call.epochs):
+    for epoch in range(len(history), epochs):
         with net._alone if epoch == 0 else net._again:
             if not _epoch(net, call, between, variance):
                 break
@@ -261,10 +264,30 @@ def run(net: Network, call: _run.Call) -> History:
             error = failure
         if any(exchange.tell(stop, error)):
             break
-    between.end()
+    error = None
+    try:
+        between.end()
+    except BaseException as failure:
+        error = failure
+    exchange.tell(None, error)
     if history.cost:
         warn_of_layers(history)
     return history
+
+
+def _resumed(net: Network, call: _run.Call, between: _run.Between) -> int:
+    # The epochs of the call, with what rank 0's checkpoint says of those that are done.
+    keeper, found, error = call.keeper, None, None
+    if keeper is not None:
+        try:
+            found = keeper.begin(net, call, call.epochs)
+        except BaseException as failure:
+            error = failure
+    exchange = call.exchange
+    exchange.tell(None, error)
+    found, complete = exchange.comm.bcast((found, keeper is not None and keeper.complete))
+    epochs = between.resume(found, call.epochs)
+    return len(between.history) if complete else epochs
 
 
 def _take_over(net: Network, call: _run.Call) -> None:
@@ -298,7 +321,7 @@ def _one_rank_of(exchange: Exchange, call: _run.Call) -> _run.Call:
     if call.guess:
         call = call._replace(threads=exchange.threads(), guess=0)
     if exchange.rank:
-        call = call._replace(progress=None)
+        call = call._replace(progress=None, keeper=None)
     if not exchange.lengths[exchange.rank]:
         target = call.target._replace(array=call.target.array[:0])
         call = call._replace(X=call.X[:0], target=target)

@@ -9,8 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbackprop import _engine
-from cbackprop._validation import ARGMAX, SQUARED_ERROR, Target, as_array, dense_targets, real
-from cbackprop.callbacks import EarlyStopping
+from cbackprop._validation import (
+    ARGMAX,
+    SQUARED_ERROR,
+    Target,
+    as_array,
+    dense_targets,
+    flag,
+    real,
+)
+from cbackprop.callbacks import Checkpoint, EarlyStopping
 
 Array = NDArray[Any]
 
@@ -218,3 +226,15 @@ def smoothed(amount: Any, target: Target, n_out: int, dtype: np.dtype[Any]) -> T
     dense = (1 - amount) * dense_targets(target, n_out) + amount / n_out
     dense = dense.astype(dtype)
     return Target(dense, _engine.Targets(dense), target.classes, ARGMAX)
+
+
+def keeper(checkpoint: Any, resume: Any) -> Any:
+    """What writes the checkpoints of a call, or None."""
+    if checkpoint is None:
+        if resume is not False:
+            raise ValueError(f"resume = {resume!r} without checkpoint=; give the path of one")
+        return None
+    from cbackprop.io.checkpoint import Keeper
+
+    plan = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+    return Keeper(plan, flag("resume", resume))

@@ -125,6 +125,8 @@ cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
                     limit_share(p, thread, threads, job.max_norm)
             watch(job, p, batch, m, thread, threads)
             sum_squares(job, p, job.index + batch * job.batch_size, m, thread, threads)
+            if job.on_batch != NULL:    # which may look at all weights, and change them
+                barrier(team)
             if thread == 0:
                 sum_costs(job, p, job.index + batch * job.batch_size, m)
                 end_batch(job, m, &descent)

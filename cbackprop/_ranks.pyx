@@ -92,6 +92,8 @@ cdef void by_ranks(void *argument, int thread, cb_team *team) noexcept nogil:
                 watch_errors(p, l, rows, part(n, threads, thread), part(n, threads, thread + 1),
                              job.error_squares)
             sum_squares(job, p, NULL, counted, thread, threads)
+            if job.on_batch != NULL:
+                barrier(team)
             if thread == 0:
                 job.error_squares[neurons(p.layer, p.L)] += rows
                 sum_costs(job, p, NULL, counted)

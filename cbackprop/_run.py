@@ -19,6 +19,7 @@ from cbackprop.optimizers import Optimizer
 from cbackprop.schedules import per_step
 
 if TYPE_CHECKING:
+    from cbackprop.io.checkpoint import Keeper
     from cbackprop.network import Network
 
 Array = NDArray[Any]
@@ -74,6 +75,7 @@ class Call(NamedTuple):
     bf16: bool = False  # products in bfloat16
     exchange: Any = None  # with the other processes that train this network
     given_batch_size: int = 0
+    keeper: Keeper | None = None  # of checkpoints
 
     @property
     def n(self) -> int:
@@ -88,6 +90,7 @@ class Call(NamedTuple):
             or self.stopping is not None
             or self.monitors
             or self.callbacks
+            or self.keeper is not None
             or (type(self.rate) is not float and _one_epoch_at_a_time(self.rate))
         )
 
@@ -137,12 +140,25 @@ class Between:
         self.stopped = False  # by a callback after a mini-batch
         self.kind = None if call.target is None else call.target.score  # blocks: not yet known
         looking = [c for c in call.callbacks if hasattr(c, "on_batch_end")]
-        self.on_batch = (lambda *at: self._after_batch(looking, *at)) if looking else None
+        keeps = call.keeper is not None and call.keeper.plan.every_epochs is None
+        self.on_batch = None
+        if looking or keeps:
+            self.on_batch = lambda *at: self._after_batch(looking, *at)
 
     def _after_batch(self, looking: Sequence[Any], epoch: int, batch: int) -> bool:
         answers = [callback.on_batch_end(self.net, epoch, batch) for callback in looking]
         self.stopped = any(map(bool, answers))
+        if self.call.keeper is not None:
+            self.call.keeper.after_batch(self.net, self)
         return self.stopped
+
+    def resume(self, found: tuple[History, int, list[Array]] | None, epochs: int) -> int:
+        """How many epochs the call has, with what a checkpoint says of those that are done."""
+        if found is None:
+            return epochs
+        history, epochs, self.best = found
+        vars(self.history).update(vars(history))
+        return epochs
 
     def validate(self) -> None:
         """The last entry of the validation curves; the network is already held."""
@@ -171,6 +187,8 @@ class Between:
         for callback in call.callbacks:
             if hasattr(callback, "on_epoch_end"):
                 stop = bool(callback.on_epoch_end(net, history)) or stop
+        if call.keeper is not None and not stop:
+            call.keeper.after_epoch(net, self)
         return stop
 
     def end(self) -> None:
@@ -180,6 +198,8 @@ class Between:
             with net._alone:
                 for panels, kept in zip(net._panels(), self.best, strict=True):
                     panels[...] = kept
+        if self.call.keeper is not None:
+            self.call.keeper.end(net, self)
 
 
 def refuse_inside(net: Network) -> None:
@@ -200,6 +220,15 @@ def run(net: Network, call: Call) -> History:
     between = Between(net, call, history) if call.one_by_one else None
     on_batch = None if between is None else between.on_batch
     epochs, broken, first = call.epochs, 0, True
+    if call.keeper is not None:
+        assert between is not None
+        with net._alone:
+            if net._position.batch and net._position.shape == shape:
+                epochs += 1
+            epochs = between.resume(call.keeper.begin(net, call, epochs), epochs)
+            if call.keeper.complete:
+                return history
+            broken, first = net._position.batch * (net._position.shape == shape), False
     if between is not None and callable(call.rate):
         # A bad one is refused before anything changes; epochs without end are for callbacks.
         rates(call, net, min(epochs, LOOK_AHEAD), 0)

@@ -77,6 +77,63 @@ class EarlyStopping:
         return best
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where and how often `Network.train` writes down how far it is: ``checkpoint=Checkpoint(path,
+    every_batches=1000)``, and ``resume=True`` to go on from there.
+
+    Each one replaces the one before when it is whole and on disk. It is a model file as well:
+    `cbackprop.load` reads the network as it was.
+
+    Parameters
+    ----------
+    path : str or path
+        Used as it is; no suffix is added.
+    every_epochs : int, optional
+        After so many epochs of the call.
+    every_batches : int, optional
+        After so many mini-batches.
+    every_seconds : float, optional
+        After the mini-batch in which so many seconds have passed.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is out of range, or more than one of the last three is given; without any, it
+        is every epoch.
+
+    Examples
+    --------
+    >>> from cbackprop import Checkpoint, Network
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
+    >>> def run():
+    ...     net = Network([1, 4, 2], output="softmax", rng=0)
+    ...     return net.train(X, y, epochs=5, checkpoint=Checkpoint("run.ckpt"), resume=True)
+    >>> history = run()
+    >>> history == run()  # it is complete: read, not trained again
+    True
+    """
+
+    path: str | os.PathLike[str]
+    every_epochs: int | None = None
+    every_batches: int | None = None
+    every_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        check.path("path", self.path)
+        given = [n for n in ("every_epochs", "every_batches", "every_seconds") if getattr(self, n)]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)}: give one of them")
+        if self.every_batches is not None:
+            check.integer("every_batches", self.every_batches, 1)
+        elif self.every_seconds is not None:
+            check.real("every_seconds", self.every_seconds, 0)
+        elif self.every_epochs is None:
+            object.__setattr__(self, "every_epochs", 1)
+        else:
+            check.integer("every_epochs", self.every_epochs, 1)
+
+
 class TensorBoard:
     """A callback that writes the curves for TensorBoard: ``pip install "cbackprop[tensorboard]"``.
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -33,7 +34,7 @@ from cbackprop import _validation as check
 from cbackprop._exchange import Exchange
 from cbackprop._progress import Progress
 from cbackprop.activations import Activation
-from cbackprop.callbacks import EarlyStopping
+from cbackprop.callbacks import Checkpoint, EarlyStopping
 from cbackprop.history import History
 from cbackprop.initializers import Initializer
 from cbackprop.optimizers import Optimizer
@@ -329,6 +330,8 @@ class Network(Exchange):
         progress: bool | None = None,
         n_threads: int | None = None,
         compute: str | None = None,
+        checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+        resume: bool = False,
         comm: Any = None,
         deterministic: bool = False,
     ) -> History:
@@ -423,6 +426,13 @@ class Network(Exchange):
             everything else stay float32. Some 1.8 times as fast for wide layers, with 8 bits
             where float32 has 24. For float32 networks on CPUs with AVX512_BF16; refused
             elsewhere. Default: products in the network's dtype.
+        checkpoint : path or Checkpoint, optional
+            Write down how far this call is: after each epoch, or as the `Checkpoint` says. The
+            file is replaced when a new one is whole and on disk; it is a model file too.
+        resume : bool
+            Where the checkpoint is there, go on from it, to the end that this call would have come
+            to: weights and history are the same to the bit, but for the seconds. ``epochs`` counts
+            from the call's start. A call that is complete is read and not trained again.
         comm : mpi4py.MPI.Comm, optional
             Train one network on all ranks of this communicator, each of which calls ``train`` with
             the rows it holds, as many as it likes or none; those of all ranks, in their order, are
@@ -442,7 +452,13 @@ class Network(Exchange):
         Raises
         ------
         ValueError, TypeError
-            An argument is refused, or X or y holds NaN or infinity; nothing has changed.
+            An argument is refused, or X or y holds NaN or infinity, or the checkpoint is of another
+            training; nothing has changed.
+        ModelFileError
+            The checkpoint is damaged, or is no checkpoint; nothing has changed.
+        OSError
+            A checkpoint cannot be written or read; the older one is untouched, and weights stand at
+            a whole number of mini-batches.
         DivergenceError
             Weights or cost did not stay finite; the weights are those of the last finite epoch.
         KeyboardInterrupt
@@ -483,8 +499,9 @@ class Network(Exchange):
             early_stopping, monitor, sample_weight, class_weight, shuffle, callbacks, progress,
             n_threads, compute,
         )  # fmt: skip
+        keeper = _options.keeper(checkpoint, resume)
         again = None
-        if comm is None:
+        if comm is None and keeper is None:
             again = _short.again(self._plans, self, X, y, learning_rate, arguments)
         if again is not None:
             return again
@@ -535,7 +552,11 @@ class Network(Exchange):
             drops, noise, epochs, rule, rate, l1, l2, clip, most, longest,
             check.flag("shuffle", shuffle), (X, y),
             monitors, shown, stopping, callbacks, bf16, comm, batch_size,
+            keeper,
         )  # fmt: skip
+        if keeper is not None and (blocks or lbfgs):
+            what = "blocks" if blocks else "optimizer 'lbfgs'"
+            raise ValueError(f"checkpoint with {what} is not there; call net.save in a callback")
         if blocks and lbfgs:
             raise ValueError("optimizer 'lbfgs' needs all rows at once, not blocks")
         if blocks:
@@ -552,10 +573,11 @@ class Network(Exchange):
             blank = _run.Call._make((*[None] * 8, validation_data, *options))
             with showing:
                 return _blocks.run(self, blank, X, filled)
-        data = self._data(
-            X, y, sample_weight, class_weight, label_smoothing, validation_split, batch_size,
-            epochs, n_threads,
-        )  # fmt: skip
+        with contextlib.nullcontext() if keeper is None else keeper.seed(self):
+            data = self._data(
+                X, y, sample_weight, class_weight, label_smoothing, validation_split, batch_size,
+                epochs, n_threads,
+            )  # fmt: skip
         call = _run.Call(*data, *options)
         if validation_data is not None:
             if validation_split:
@@ -572,7 +594,7 @@ class Network(Exchange):
             )
         with showing:
             history = _run.run(self, call)
-        if comm is None:
+        if comm is None and keeper is None:
             _short.keep(self._plans, self, arguments, call, batch_size, label_smoothing)
         return history
 

@@ -373,3 +373,24 @@ def test_early_stopping_with_blocks():
     best = int(np.argmin(history.validation_cost))
     cost = net.evaluate(X[:9], LABELS[:9])["cost"]
     assert cost == history.validation_cost[best]
+
+
+def test_after_a_mini_batch_all_threads_have_done_their_share():
+    # A callback that looks, or saves, must not see weights that others are still changing.
+    X = np.random.default_rng(0).normal(size=(256, 300))
+    y = np.arange(256) % 7
+
+    class Look:
+        def __init__(self):
+            self.seen = []
+
+        def on_batch_end(self, net, epoch, batch):
+            self.seen.append([w.tobytes() for w in net.weights])
+
+    def seen(threads):
+        look = Look()
+        net = Network([300, 200, 7], output="softmax", rng=0)
+        net.train(X, y, epochs=12, batch_size=16, callbacks=[look], n_threads=threads)
+        return look.seen
+
+    assert seen(4) == seen(1)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -223,3 +224,38 @@ def test_what_is_no_communicator():
     net = Network([5, 4, 3], output="softmax")
     with pytest.raises(TypeError, match=r"comm = 7, expected a communicator of mpi4py"):
         net.train(np.zeros((4, 5)), [0, 1, 2, 0], comm=7)
+
+
+def test_a_dead_rank_ends_the_job_and_resume_finishes_it(tmp_path):
+    program = f"""
+class Die:
+    def on_epoch_end(self, net, history):
+        if comm.rank == 1 and len(history) == int(os.environ["DIE_AFTER"]):
+            os.kill(os.getpid(), signal.SIGKILL)
+net = Network([5, 20, 3], output="softmax", rng=0)
+checkpoint = {str(tmp_path / "a")!r} if os.environ["DIE_AFTER"] != "never" else None
+die = [Die()] if os.environ["DIE_AFTER"].isdigit() else []
+history = net.train(*shard(X, labels), epochs=6, batch_size=16, optimizer="adam", comm=comm,
+                    checkpoint=checkpoint, resume=checkpoint is not None, callbacks=die,
+                    deterministic=True)
+say(digest=digest(net, history), epochs=len(history))
+"""
+
+    def run(die):
+        os.environ["DIE_AFTER"] = die
+        try:
+            began = time.perf_counter()
+            return mpiexec(2, program), time.perf_counter() - began
+        finally:
+            del os.environ["DIE_AFTER"]
+
+    expected, _ = run("never")
+    for die in ("1", "2", "5"):
+        done, seconds = run(die)
+        assert done.returncode != 0
+        assert seconds < 5
+    assert (tmp_path / "a").exists()
+    done, _ = run("complete")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == expected.stdout
+    assert '"epochs": 6' in done.stdout

@@ -7,16 +7,18 @@
 Tensors are ``w1 .. wL`` (n_l, n_{l-1}), ``b1 .. bL`` (n_l,), ``input_scale`` and
 ``input_shift`` where they are arrays, ``error_squares`` of a broken epoch, and
 ``optimizer0.w1 .. optimizer0.bL``, ``optimizer1.w1`` and so on: what the last training's
-optimiser remembers of each. ``__metadata__`` holds text
-only, as safetensors wants: the format's version, the network as JSON, and the SHA-256 of the
-whole file with the digest's own 64 characters written as zeros. Reading executes nothing; names
-are looked up in the package's tables.
+optimiser remembers of each; of a checkpoint, ``best.w1 .. best.bL`` where early stopping keeps
+some. ``__metadata__`` holds text only, as safetensors wants: the format's version, the network as
+JSON, the running call of a checkpoint likewise, and the SHA-256 of the whole file with the digest's
+own 64 characters written as zeros. Reading executes nothing; names are looked up in the package's
+tables.
 """
 
 import hashlib
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +42,9 @@ LABELS = {"U", "S", "|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 
 
-def dumps(net: Network) -> bytes:
-    """The network as the bytes of a model file."""
+def dumps(net: Network, call: Any = None, best: Sequence[Array] = ()) -> bytes:
+    """The network as the bytes of a model file; of a checkpoint, with the call that runs and its
+    best weights, panels of each layer."""
     code = "F32" if net.dtype == np.float32 else "F64"
     tensors: dict[str, tuple[str, Array]] = {}
     for l, (w, b) in enumerate(net._unpacked(), start=1):
@@ -54,6 +57,9 @@ def dumps(net: Network) -> bytes:
             w, b = _engine.unpack(state.panels(k, l), net.sizes[l])
             tensors[f"optimizer{k}.w{l}"] = (code, w)
             tensors[f"optimizer{k}.b{l}"] = (code, b)
+    for l, panels in enumerate(best, start=1):
+        w, b = _engine.unpack(panels, net.sizes[l])
+        tensors[f"best.w{l}"], tensors[f"best.b{l}"] = (code, w), (code, b)
     if net._position.batch:
         tensors["error_squares"] = ("F64", net._position.error_squares)
     transform = {}
@@ -68,6 +74,8 @@ def dumps(net: Network) -> bytes:
         "sha256": NO_DIGEST,
         "network": json.dumps({**_describe(net), **transform}, allow_nan=False),
     }
+    if call is not None:
+        metadata["call"] = json.dumps(call, allow_nan=False)
     header: dict[str, Any] = {"__metadata__": metadata}
     payload, at = [], 0
     # Wider numbers first, as safetensors' own writer does: every tensor begins at a multiple of
@@ -173,8 +181,9 @@ def _json(text: str | bytes) -> dict[str, Any]:
     return value
 
 
-def _header(data: bytes) -> tuple[dict[str, Any], dict[str, Any], memoryview]:
-    """Tensor entries, the network's description and the payload, digest checked."""
+def _header(data: bytes) -> tuple[dict[str, Any], dict[str, Any], Any, memoryview]:
+    """Tensor entries, the network's description, the call's or None, and the payload, digest
+    checked."""
     if len(data) < 8:
         raise ModelFileError(f"model file: {len(data)} bytes, too short to be one")
     length = int.from_bytes(data[:8], "little")
@@ -202,7 +211,26 @@ def _header(data: bytes) -> tuple[dict[str, Any], dict[str, Any], memoryview]:
     network = metadata.get("network")
     if not isinstance(network, str):
         raise ModelFileError("model file: no description of the network")
-    return entries, _json(network), memoryview(data)[8 + length :]
+    call = metadata.get("call")
+    if call is not None and not isinstance(call, str):
+        raise ModelFileError("model file: the call is not JSON")
+    about = None if call is None else _call(_json(call))
+    return entries, _json(network), about, memoryview(data)[8 + length :]
+
+
+def _call(about: dict[str, Any]) -> dict[str, Any]:
+    """What `checkpoint.Keeper` wrote, or an error."""
+    kinds = {"settings": str, "lengths": int}
+    for name, kind in kinds.items():
+        part = about.get(name)
+        if not isinstance(part, dict) or any(type(value) is not kind for value in part.values()):
+            raise ModelFileError(f"model file: {name} of the call")
+    lengths = about["lengths"]
+    if any(n < 0 for n in lengths.values()) or not {"cost", "seconds"} <= set(lengths):
+        raise ModelFileError("model file: lengths of the call")
+    if type(about.get("epochs")) is not int or type(about.get("complete")) is not bool:
+        raise ModelFileError("model file: epochs of the call")
+    return about
 
 
 def _tensors(entries: dict[str, Any], payload: memoryview) -> dict[str, Array]:
@@ -238,21 +266,42 @@ def loads(data: bytes) -> Network:
     ModelFileError
         The bytes are damaged, or are not a model file.
     """
+    return loads_with_call(data)[0]
+
+
+def loads_with_call(data: bytes) -> tuple[Network, dict[str, Any] | None, list[Array]]:
+    """The network; of a checkpoint also the call and its best weights, panels, or none."""
     net = Network.__new__(Network)
-    restore(net, data)
-    return net
+    return net, *restore(net, data)
 
 
-def restore(net: Network, data: bytes) -> None:
-    """Fill an empty `Network` from the bytes of a model file."""
-    entries, about, payload = _header(data)
+def restore(net: Network, data: bytes) -> tuple[dict[str, Any] | None, list[Array]]:
+    """Fill an empty `Network` from the bytes of a model file; what it says of a call."""
+    entries, about, call, payload = _header(data)
     tensors = _tensors(entries, payload)
     try:
+        best = _best(about["sizes"], tensors) if call is not None else []
         _restore(net, about, tensors)
+        panels = []
+        for l, (w, b) in enumerate(best, start=1):
+            panels.append(np.zeros_like(net._panels()[l - 1]))
+            _engine.pack(w, b, panels[-1])
+        return call, panels
     except ModelFileError:
         raise
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ModelFileError(f"model file: {type(error).__name__}: {error}") from None
+
+
+def _best(sizes: list[int], tensors: dict[str, Array]) -> list[tuple[Array, Array]]:
+    """The best weights and biases of a checkpoint, taken out of the tensors; or none."""
+    pairs = []
+    for l in range(1, len(sizes) if "best.w1" in tensors else 1):
+        w, b = tensors.pop(f"best.w{l}"), tensors.pop(f"best.b{l}")
+        if w.shape != (sizes[l], sizes[l - 1]) or b.shape != (sizes[l],):
+            raise ModelFileError(f"model file: best.w{l} has shape {w.shape}")
+        pairs.append((w, b))
+    return pairs
 
 
 def _function(room: Any, name: Any) -> Any:
