@@ -236,7 +236,9 @@ def train(net: Network, X: Any, y: Any, given: dict[str, Any]) -> History:
     """`Network.train` with ``comm=``: the same checks, then `run`."""
     comm = given.pop("comm")
     with Exchange(net, comm, check.flag("deterministic", given.pop("deterministic"))) as exchange:
-        if exchange.ranks == 1:
+        if exchange.ranks == 1 and given["checkpoint"] is not None:
+            exchange.together = True  # and so that another number of ranks may go on from it
+        elif exchange.ranks == 1:
             exchange.agreed = True
             return net.train(X, y, **given)
         X, y = exchange.begin(X, y, given)
