@@ -171,7 +171,7 @@ class Exchange:
         Raises
         ------
         ModelFileError
-            It is not fitted, or has a loss that no network here has (poisson).
+            It is not fitted, or has a loss that no network here has.
         TypeError
             It is no such estimator.
         """

@@ -75,7 +75,7 @@ class Network(Exchange):
         Neurons in each layer, input first: ``[784, 30, 10]``.
     activation : str or Activation, or a list with one for each hidden layer
         identity, sigmoid, tanh, relu, leaky_relu, elu, selu, softplus, silu, gelu, softsign,
-        hard_tanh, sine, softmax; or "leaky_relu(0.2)", "elu(0.5)". Default: sigmoid.
+        hard_tanh, sine, exp, softmax; or "leaky_relu(0.2)", "elu(0.5)". Default: sigmoid.
     output : str or Activation
         Activation of the output layer. Default: sigmoid.
     cost : str or Cost, optional
@@ -117,6 +117,8 @@ class Network(Exchange):
     >>> net.classify(X).tolist()
     [0, 1, 1, 0]
     """
+
+    _warns = True  # of layers that do not learn
 
     def __init__(
         self,
