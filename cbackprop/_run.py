@@ -220,7 +220,7 @@ def run(net: Network, call: Call) -> History:
             break
     if between is not None:
         between.end()
-    if history.cost:
+    if history.cost and net._warns:
         warn_of_layers(history)
     return history
 

@@ -340,6 +340,9 @@ class LBFGS:
         Steps from which the Hessian is approximated.
     tolerance : float
         It ends where no element of the gradient is larger.
+    change : float, optional
+        It ends where an iteration lowers the cost by no more than this part of it; default: 64
+        times the rounding of the network's numbers.
     evaluations : int, optional
         At most so many passes over the data; default: 20 for each iteration.
 
@@ -351,11 +354,14 @@ class LBFGS:
 
     memory: int = 10
     tolerance: float = 1e-5
+    change: float | None = None
     evaluations: int | None = None
 
     def __post_init__(self) -> None:
         check.integer("memory", self.memory, 1)
         check.real("tolerance", self.tolerance, 0)
+        if self.change is not None:
+            check.real("change", self.change, 0)
         if self.evaluations is not None:
             check.integer("evaluations", self.evaluations, 1)
 
