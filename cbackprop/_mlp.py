@@ -273,9 +273,7 @@ class MLP(Weights, BaseEstimator):  # type: ignore[misc]
     def _fit_lbfgs(self, net: Network, X: Array, Y: Array, weights: Any) -> None:
         rule = self.solver
         if isinstance(rule, str):
-            # Below the rounding of a float32 cost the line search would only lose its way.
-            change = max(_FTOL, 64 * float(np.finfo(net.dtype).eps))
-            rule = optimizers.LBFGS(tolerance=self.tol, change=change, evaluations=self.max_fun)
+            rule = optimizers.LBFGS(tolerance=self.tol, change=_FTOL, evaluations=self.max_fun)
         total = len(X) if weights is None else float(weights.sum())
         self._prepare_loss(Y, weights)
         end = End()

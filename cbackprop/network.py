@@ -7,8 +7,7 @@ import contextlib
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +36,9 @@ from cbackprop.callbacks import EarlyStopping
 from cbackprop.history import History
 from cbackprop.initializers import Initializer
 from cbackprop.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Array = NDArray[Any]
 
@@ -1008,13 +1010,15 @@ class Network(Exchange):
 
         Examples
         --------
-        >>> import tempfile
+        >>> import pathlib, tempfile
         >>> net = Network([4, 8, 3], output="softmax", rng=0)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     net.export_c(f"{folder}/model.h")
-        ...     "int model_classify(" in Path(folder, "model.h").read_text()
+        ...     "int model_classify(" in pathlib.Path(folder, "model.h").read_text()
         True
         """
+        from pathlib import Path
+
         from cbackprop.io import c_header, model_file
 
         path = Path(path)

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 from cbackprop import _validation as check
 from cbackprop._names import unknown
-from cbackprop.schedules import per_step
 
 
 @dataclass(frozen=True)
@@ -409,7 +408,7 @@ def with_rate(optimizer: str | Optimizer, learning_rate: Any) -> tuple[Optimizer
     rule = get(optimizer)
     if learning_rate is None:
         return rule, float(rule.learning_rate)
-    if isinstance(learning_rate, per_step):
+    if hasattr(learning_rate, "by_step"):
         return rule, learning_rate
     if callable(learning_rate) or hasattr(learning_rate, "after"):
         follows = getattr(learning_rate, "after", learning_rate)

@@ -463,8 +463,9 @@ def test_files_of_joblib_and_clones_go_on(solver, tmp_path):
 
 def test_predictions_from_several_threads():
     X, y = scale(IRIS[0]), IRIS[1]
-    mlp = MLPClassifier((5,), max_iter=5, random_state=0).fit(X, y)
+    mlp = MLPClassifier((300, 300), max_iter=5, random_state=0, n_threads=1).fit(X, y)
     mlp.coefs_[0][0] = 0  # looked at, and written into
+    X = np.tile(X, (20, 1))
     expected = mlp.predict_proba(X)
     with joblib.parallel_config("threading", n_jobs=4):
         found = joblib.Parallel()(joblib.delayed(mlp.predict_proba)(X) for _ in range(200))
@@ -507,6 +508,25 @@ def test_without_scikit_learn_the_extra_is_named():
     assert second.startswith("optimizer 'lbfgs' needs SciPy: pip install \"cbackprop[lbfgs]\"")
 
 
+@pytest.mark.filterwarnings("error")
+def test_lbfgs_of_float32_ends_without_a_warning():
+    X, y = scale(CANCER[0]).astype(np.float32), CANCER[1]
+    for kind, target in ((MLPClassifier, y), (MLPRegressor, X[:, 0])):
+        mlp = kind(hidden_layer_sizes=(5,), solver="lbfgs", tol=0.0, alpha=10.0, random_state=0,
+                   max_iter=2000)  # fmt: skip
+        mlp.fit(X, target)
+        assert mlp.n_iter_ < 2000
+
+
 def test_dropout_does_not_go_with_lbfgs():
     with pytest.raises(ValueError, match=r"dropout = 0.5 does not go with optimizer 'lbfgs'"):
         MLPClassifier(solver="lbfgs", dropout=0.5).fit(*IRIS)
+
+
+def test_lbfgs_ends_at_the_iteration_of_theirs():
+    X, y = scale(CANCER[0]), CANCER[1]
+    pair = both("MLPClassifier", (3,), "tanh", solver="lbfgs", tol=0.0, alpha=100, random_state=0)
+    for mlp in pair:
+        mlp.fit(X, y)
+    assert pair[0].n_iter_ == pair[1].n_iter_ < 30
+    assert pair[0].loss_ == pytest.approx(pair[1].loss_, rel=1e-9)
