@@ -90,7 +90,7 @@ def show_config() -> dict[str, object]:
     from cbackprop import _threads
 
     return {
-        "version": __getattr__("__version__"),
+        "version": _version(),
         "kernels": _engine.kernels_in_use(),
         "kernels_available": _engine.kernel_names(),
         "threads": _threads.available(),
@@ -105,18 +105,26 @@ _LATER = {
 }
 
 
-def __getattr__(name: str) -> _typing.Any:
-    if name == "__version__":
-        from importlib.metadata import version
+def _version() -> str:
+    from importlib.metadata import version
 
-        return version("cbackprop")
-    from importlib import import_module
+    return version("cbackprop")
 
-    if name in _LATER:
-        return getattr(import_module(_LATER[name]), name)
-    if name in ("reference", "schedules"):
-        return import_module(f"cbackprop.{name}")
-    raise AttributeError(f"module 'cbackprop' has no attribute {name!r}")
+
+if _typing.TYPE_CHECKING:
+    __version__: str
+else:  # unseen by type checkers, to which any misspelt name would be one of these
+
+    def __getattr__(name: str) -> _typing.Any:
+        from importlib import import_module
+
+        if name == "__version__":
+            return _version()
+        if name in _LATER:
+            return getattr(import_module(_LATER[name]), name)
+        if name in ("reference", "schedules"):
+            return import_module(f"cbackprop.{name}")
+        raise AttributeError(f"module 'cbackprop' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -131,8 +131,8 @@ class Network(Exchange):
         cost: str | costs.Cost | None = None,
         init: str | Initializer = "scaled",
         dtype: Any = "float32",
-        input_scale: float | Array = 1.0,
-        input_shift: float | Array = 0.0,
+        input_scale: float | Sequence[float] | Array = 1.0,
+        input_shift: float | Sequence[float] | Array = 0.0,
         classes: Sequence[Any] | Array | None = None,
         rng: int | np.random.SeedSequence | np.random.Generator | None = None,
     ) -> None:
