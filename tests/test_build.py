@@ -1,10 +1,12 @@
 """How the core is compiled and linked: without warnings, without fast-math, hardened."""
 
+import json
 import platform
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,36 @@ def test_modules_are_hardened_and_need_only_the_c_library():
         assert not own - {"libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"}, (module, needed)
         guarded += "__stack_chk_fail" in read("--dyn-syms", module)
     assert guarded >= 10
+
+
+RECIPE = ROOT / "recipe" / "recipe.yaml"
+
+
+@pytest.mark.skipif(not RECIPE.is_file(), reason="the recipe is not here")
+def test_the_conda_recipe_says_what_pyproject_says():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        about = tomllib.load(file)
+    text = RECIPE.read_text(encoding="utf-8")
+    assert re.search(r'^  version: "(.*)"$', text, re.M)[1] == about["project"]["version"]
+    asked = about["project"]["dependencies"] + about["build-system"]["requires"]
+    for requirement in asked:
+        name, least = requirement.lower().split(">=")
+        assert f"- {name} >={least}\n" in text
+    assert about["project"]["scripts"]["cbackprop"] in text
+
+
+@pytest.mark.skipif(not RECIPE.is_file(), reason="the recipe is not here")
+@pytest.mark.parametrize("abi3", [True, False])
+def test_the_conda_recipe_renders(abi3):
+    rattler = pytest.importorskip("rattler_build")
+    variants = {
+        "is_abi3": [abi3], "is_python_min": [True], "python_min": ["3.11"],
+        "python": ["3.11.* *_cpython"], "c_compiler": ["gcc"], "c_compiler_version": ["14"],
+        "c_stdlib": ["sysroot"], "c_stdlib_version": ["2.28"],
+    }  # fmt: skip
+    variants = rattler.VariantConfig.from_yaml(json.dumps(variants))
+    (rendered,) = rattler.Stage0Recipe.from_file(RECIPE).render(variants)
+    recipe = rendered.recipe() if callable(rendered.recipe) else rendered.recipe
+    found = recipe.to_dict()
+    assert ("python-abi3" in found["requirements"]["host"]) == abi3
+    assert found["build"]["python"].get("version_independent", False) == abi3

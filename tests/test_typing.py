@@ -74,8 +74,8 @@ WRONG = {
     "Network(4)": "arg-type",
     "Network([4, 2], rng='seed').train(X, y, epochs='ten')": "arg-type",
     "Network([4, 2]).predict(X).no_such_method()": "attr-defined",
-    "Network([4, 2]).trian(X, y)": "attr-defined",
-    "cbackprop.certfy": "attr-defined",
+    "Network([4, 2]).trains(X, y)": "attr-defined",
+    "cbackprop.certifies": "attr-defined",
 }
 
 
