@@ -4,7 +4,6 @@ import os as _os
 import typing as _typing
 
 from cbackprop import _engine
-from cbackprop._certify import Certificate, certify
 from cbackprop.callbacks import Checkpoint, EarlyStopping
 from cbackprop.distributed import train_many
 from cbackprop.exceptions import DivergenceError, LearningWarning, ModelFileError
@@ -12,6 +11,9 @@ from cbackprop.history import History
 from cbackprop.network import Gradients, Network
 
 if _typing.TYPE_CHECKING:  # otherwise at first use, by __getattr__ below
+    from cbackprop import reference as reference
+    from cbackprop import schedules as schedules
+    from cbackprop._certify import Certificate, certify
     from cbackprop._report import report
 
 __all__ = [
@@ -89,21 +91,42 @@ def show_config() -> dict[str, object]:
     from cbackprop import _threads
 
     return {
-        "version": __getattr__("__version__"),
+        "version": _version(),
         "kernels": _engine.kernels_in_use(),
         "kernels_available": _engine.kernel_names(),
         "threads": _threads.available(),
     }
 
 
-def __getattr__(name: str) -> _typing.Any:
-    # Asked for rarely, and importlib.metadata would be a third of the import time.
-    if name == "__version__":
-        from importlib.metadata import version
+# Where a name is found that is not always wanted: what follows was a third of the import time.
+_LATER = {
+    "Certificate": "cbackprop._certify",
+    "certify": "cbackprop._certify",
+    "report": "cbackprop._report",
+}
 
-        return version("cbackprop")
-    if name == "report":
-        from cbackprop._report import report
 
-        return report
-    raise AttributeError(f"module 'cbackprop' has no attribute {name!r}")
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("cbackprop")
+
+
+if _typing.TYPE_CHECKING:
+    __version__: str
+else:  # unseen by type checkers, to which any misspelt name would be one of these
+
+    def __getattr__(name: str) -> _typing.Any:
+        from importlib import import_module
+
+        if name == "__version__":
+            return _version()
+        if name in _LATER:
+            return getattr(import_module(_LATER[name]), name)
+        if name in ("reference", "schedules"):
+            return import_module(f"cbackprop.{name}")
+        raise AttributeError(f"module 'cbackprop' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__", "reference", "schedules"})

@@ -5,14 +5,14 @@ from numpy.typing import NDArray
 
 from cbackprop._engine import Engine, Rows, Targets
 
-Array = NDArray[Any]
-Derivatives = tuple[
-    float, list[Array], list[Array], Sequence[Array], Sequence[Array], Sequence[Array]
+_Array = NDArray[Any]
+_Derivatives = tuple[
+    float, list[_Array], list[_Array], Sequence[_Array], Sequence[_Array], Sequence[_Array]
 ]
 
 def derive(
     engine: Engine, x: Rows, y: Targets, given: bool, weights: Any, threads: int
-) -> Derivatives | None: ...
+) -> _Derivatives | None: ...
 def quick(
-    engine: Engine, x: Any, y: Any, given: bool, low: float, high: float, classes: Array | None
-) -> Derivatives | None: ...
+    engine: Engine, x: Any, y: Any, given: bool, low: float, high: float, classes: _Array | None
+) -> _Derivatives | None: ...

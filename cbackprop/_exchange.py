@@ -117,8 +117,8 @@ class Exchange:
         activation: str | Activation | Sequence[str | Activation] | None = None,
         output: str | Activation | None = None,
         cost: str | Cost | None = None,
-        input_scale: float | Array | None = None,
-        input_shift: float | Array | None = None,
+        input_scale: float | Sequence[float] | Array | None = None,
+        input_shift: float | Sequence[float] | Array | None = None,
         classes: Sequence[Any] | Array | None = None,
     ) -> Network:
         """A network from the weights of PyTorch's Linear layers.
@@ -171,7 +171,7 @@ class Exchange:
         Raises
         ------
         ModelFileError
-            It is not fitted, or has a loss that no network here has (poisson).
+            It is not fitted, or has a loss that no network here has.
         TypeError
             It is no such estimator.
         """

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, Self
 
 class Failures:
     @property
@@ -7,9 +7,9 @@ class Failures:
 
 class Own:
     in_python: bool
-    def __init__(
-        self, name: str, kind: str, forward: Any, backward: Any, bits: int, failures: Failures
-    ) -> None: ...
+    def __new__(
+        cls, name: str, kind: str, forward: Any, backward: Any, bits: int, failures: Failures
+    ) -> Self: ...
     @property
     def address(self) -> int: ...
 

@@ -16,7 +16,6 @@ from cbackprop.callbacks import EarlyStopping
 from cbackprop.exceptions import DivergenceError
 from cbackprop.history import History
 from cbackprop.optimizers import Optimizer
-from cbackprop.schedules import per_step
 
 if TYPE_CHECKING:
     from cbackprop.io.checkpoint import Keeper
@@ -96,7 +95,7 @@ class Call(NamedTuple):
 
 
 def _one_epoch_at_a_time(rate: Any) -> bool:
-    return isinstance(rate, per_step) or hasattr(rate, "after")
+    return hasattr(rate, "by_step") or hasattr(rate, "after")
 
 
 def state_for(net: Network, rule: Optimizer, eta: float) -> Any:
@@ -113,7 +112,7 @@ def rates(call: Call, net: Network, epochs: int, broken: int) -> Array | None:
     if type(call.rate) is float:
         return np.array([[call.rate]])
     first = net._position.epoch
-    if isinstance(call.rate, per_step):
+    if hasattr(call.rate, "by_step"):
         step = net.steps - broken
         count = -(-call.n // call.batch_size)
         found = [[call.rate.function(i) for i in range(step, step + count)]]
@@ -255,7 +254,7 @@ def run(net: Network, call: Call) -> History:
             break
     if between is not None:
         between.end()
-    if history.cost:
+    if history.cost and net._warns:
         warn_of_layers(history)
     return history
 

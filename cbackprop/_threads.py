@@ -3,7 +3,6 @@
 import functools
 import itertools
 import os
-from pathlib import Path
 
 # A mini-batch of less arithmetic than this (floating-point operations) is done by one
 # thread, or tried first with one: barriers and traffic between cores would eat the gain.
@@ -20,7 +19,8 @@ def _affinity() -> int:
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="ascii")
+        with open(path, encoding="ascii") as file:
+            return file.read()
     except OSError:
         return ""
 

@@ -1,20 +1,20 @@
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from numpy.typing import NDArray
 
 from cbackprop._engine import Engine
 from cbackprop.optimizers import Optimizer
 
-Array = NDArray[Any]
+_Array = NDArray[Any]
 
 class State:
     name: str
     planes: int
     steps: int
     product: float
-    def __init__(self, engine: Engine, rule: Optimizer, eta: float) -> None: ...
-    def panels(self, k: int, l: int) -> Array: ...
+    def __new__(cls, engine: Engine, rule: Optimizer, eta: float) -> Self: ...
+    def panels(self, k: int, l: int) -> _Array: ...
 
 def in_order(engine: Engine, nabla_w: Any, nabla_b: Any) -> bool: ...
 def apply_gradients(
@@ -23,6 +23,6 @@ def apply_gradients(
     state: State,
     rule: Optimizer,
     eta: float,
-    nabla_w: Sequence[Array],
-    nabla_b: Sequence[Array],
+    nabla_w: Sequence[_Array],
+    nabla_b: Sequence[_Array],
 ) -> bool: ...

@@ -1,6 +1,9 @@
 """The one gate for arrays and arguments: what is wrong is said here, once, with the
 argument's name, its value, what was expected and the remedy."""
 
+# Annotations stay text: pathlib brings a tenth of the import time.
+from __future__ import annotations
+
 import itertools
 import math
 import numbers
@@ -8,8 +11,7 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,9 @@ from numpy.typing import NDArray
 from cbackprop import _engine, _gate, costs
 from cbackprop.activations import Activation
 from cbackprop.activations import get as get_activation
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Array = NDArray[Any]
 

@@ -380,12 +380,16 @@ sine = _elementwise(
     "sine", "a = sin z", 13, (-1.0, 1.0), np.sin, lambda z, a: np.cos(z), lambda z, a: -a,
     onnx=("a = Sin(z)",), c="cb_sin(z)",
 )  # fmt: skip
+exp = _elementwise(
+    "exp", "a = exp(z)", 14, (0.0, _INF), np.exp, lambda z, a: a, lambda z, a: a,
+    onnx=("a = Exp(z)",), c="cb_exp(z)",
+)  # fmt: skip
 
 ACTIVATIONS: dict[str, Activation] = {
     row.name: row
     for row in (
         identity, sigmoid, tanh, relu, leaky_relu(), elu(), selu, softplus, silu, gelu, softsign,
-        hard_tanh, sine, softmax,
+        hard_tanh, sine, exp, softmax,
     )
 }  # fmt: skip
 
@@ -393,7 +397,7 @@ ACTIVATIONS: dict[str, Activation] = {
 FAMILIES = {"leaky_relu": leaky_relu, "elu": elu}
 
 
-OWN = 14  # the code of all of the user's
+OWN = 15  # the code of all of the user's
 
 
 def register(

@@ -268,6 +268,8 @@ poisson = Cost(
     (0.0, _INF),
     _summed(lambda a, y: a - y * np.log(_at_least(a, _TINY))),
     lambda a, y: 1 - y / _at_least(a, _TINY),
+    partner="exp",
+    value_from_z=lambda z, y: (np.exp(z) - y * z).sum(axis=1),
     curvature=lambda a, y: y / _at_least(a, _ROOT) ** 2,
 )
 hinge = _hinge("hinge", 8, "C = sum_j max(0, 1 - t_j a_j), t_j = 2 y_j - 1", 1)

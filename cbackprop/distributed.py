@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
+import os
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,7 +116,9 @@ def _results(
 def _lent(pool: Any, X: Any, y: Any) -> Iterator[tuple[Any, Any, Any]]:
     """The executor, and the data as its workers find them without being sent them for each
     network."""
+    import tempfile
     from concurrent.futures import ProcessPoolExecutor
+    from pathlib import Path
 
     client: Any = pool if hasattr(pool, "get_executor") else getattr(pool, "_client", None)
     if hasattr(client, "scatter"):  # Dask
@@ -139,7 +140,7 @@ class _Whole:
 
 
 def _found(value: Any) -> Any:
-    if isinstance(value, Path):
+    if isinstance(value, os.PathLike):
         return np.load(value, mmap_mode="r")
     return value.value if isinstance(value, _Whole) else value
 

@@ -8,8 +8,7 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +37,9 @@ from cbackprop.callbacks import Checkpoint, EarlyStopping
 from cbackprop.history import History
 from cbackprop.initializers import Initializer
 from cbackprop.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Array = NDArray[Any]
 
@@ -76,7 +78,7 @@ class Network(Exchange):
         Neurons in each layer, input first: ``[784, 30, 10]``.
     activation : str or Activation, or a list with one for each hidden layer
         identity, sigmoid, tanh, relu, leaky_relu, elu, selu, softplus, silu, gelu, softsign,
-        hard_tanh, sine, softmax; or "leaky_relu(0.2)", "elu(0.5)". Default: sigmoid.
+        hard_tanh, sine, exp, softmax; or "leaky_relu(0.2)", "elu(0.5)". Default: sigmoid.
     output : str or Activation
         Activation of the output layer. Default: sigmoid.
     cost : str or Cost, optional
@@ -119,6 +121,8 @@ class Network(Exchange):
     [0, 1, 1, 0]
     """
 
+    _warns = True  # of layers that do not learn
+
     def __init__(
         self,
         sizes: Sequence[int],
@@ -128,8 +132,8 @@ class Network(Exchange):
         cost: str | costs.Cost | None = None,
         init: str | Initializer = "scaled",
         dtype: Any = "float32",
-        input_scale: float | Array = 1.0,
-        input_shift: float | Array = 0.0,
+        input_scale: float | Sequence[float] | Array = 1.0,
+        input_shift: float | Sequence[float] | Array = 0.0,
         classes: Sequence[Any] | Array | None = None,
         rng: int | np.random.SeedSequence | np.random.Generator | None = None,
     ) -> None:
@@ -1049,13 +1053,15 @@ class Network(Exchange):
 
         Examples
         --------
-        >>> import tempfile
+        >>> import pathlib, tempfile
         >>> net = Network([4, 8, 3], output="softmax", rng=0)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     net.export_c(f"{folder}/model.h")
-        ...     "int model_classify(" in Path(folder, "model.h").read_text()
+        ...     "int model_classify(" in pathlib.Path(folder, "model.h").read_text()
         True
         """
+        from pathlib import Path
+
         from cbackprop.io import c_header, model_file
 
         path = Path(path)

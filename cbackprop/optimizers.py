@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 from cbackprop import _validation as check
 from cbackprop._names import unknown
-from cbackprop.schedules import per_step
 
 
 @dataclass(frozen=True)
@@ -340,6 +339,9 @@ class LBFGS:
         Steps from which the Hessian is approximated.
     tolerance : float
         It ends where no element of the gradient is larger.
+    change : float, optional
+        It ends where an iteration lowers the cost by no more than this part of it; default: 64
+        times the rounding of the network's numbers.
     evaluations : int, optional
         At most so many passes over the data; default: 20 for each iteration.
 
@@ -351,11 +353,14 @@ class LBFGS:
 
     memory: int = 10
     tolerance: float = 1e-5
+    change: float | None = None
     evaluations: int | None = None
 
     def __post_init__(self) -> None:
         check.integer("memory", self.memory, 1)
         check.real("tolerance", self.tolerance, 0)
+        if self.change is not None:
+            check.real("change", self.change, 0)
         if self.evaluations is not None:
             check.integer("evaluations", self.evaluations, 1)
 
@@ -403,7 +408,7 @@ def with_rate(optimizer: str | Optimizer, learning_rate: Any) -> tuple[Optimizer
     rule = get(optimizer)
     if learning_rate is None:
         return rule, float(rule.learning_rate)
-    if isinstance(learning_rate, per_step):
+    if hasattr(learning_rate, "by_step"):
         return rule, learning_rate
     if callable(learning_rate) or hasattr(learning_rate, "after"):
         follows = getattr(learning_rate, "after", learning_rate)

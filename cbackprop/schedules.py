@@ -51,6 +51,8 @@ class per_step:
     0.25
     """
 
+    by_step: ClassVar[bool] = True  # by this training knows it, which need not import this file
+
     function: Callable[[int], float]
 
     def __post_init__(self) -> None:

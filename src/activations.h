@@ -7,7 +7,7 @@
 #define EVERY_ACTIVATION(X)                                                        \
     X(CB_IDENTITY) X(CB_SIGMOID) X(CB_TANH) X(CB_RELU) X(CB_LEAKY_RELU) X(CB_ELU)  \
     X(CB_SELU) X(CB_SOFTPLUS) X(CB_SILU) X(CB_GELU) X(CB_SOFTSIGN) X(CB_HARD_TANH) \
-    X(CB_SINE)
+    X(CB_SINE) X(CB_EXP)
 /* clang-format on */
 
 /* G. Klambauer et al., Self-Normalizing Neural Networks, 2017 */
@@ -33,6 +33,7 @@ INLINE vec sigma(int activation, vec alpha, vec z)
     case CB_SOFTSIGN: return z / (one + v_abs(z));
     case CB_HARD_TANH: return v_less(one, z, one, v_less(z, -one, -one, z));
     case CB_SINE: return v_sin(z);
+    case CB_EXP: return v_exp(z);
     default: return z;
     }
 }
@@ -57,6 +58,7 @@ INLINE vec times_sigma_prime(int activation, vec alpha, vec delta, vec z, vec a)
     case CB_SOFTSIGN: s = one - v_abs(a); return delta * (s * s);
     case CB_HARD_TANH: return v_less(v_abs(a), one, delta, zero);
     case CB_SINE: return delta * v_cos(z);
+    case CB_EXP: return delta * a;
     default: return delta;
     }
 }

@@ -74,6 +74,11 @@ INLINE vec log_likelihood_terms(int from_z, vec z, vec a, vec y, vec log_sum)
     return y * minus_log;
 }
 
+INLINE vec poisson_terms(int from_z, vec z, vec a, vec y)
+{
+    return a - y * (from_z ? z : v_log(off_zero(a))); /* a = exp(z): ln a = z */
+}
+
 /* log sum_k exp(z_k), in every lane */
 static vec log_sum_exp(const real *z, real *spare, cb_index n)
 {
@@ -97,7 +102,6 @@ INLINE vec cost_terms(int cost, vec parameter, vec a, vec y)
     case CB_LOG_COSH:
         return size + (v_log1p_unit(v_exp((real)-2 * size)) - v_set((real)0.69314718055994530942));
     case CB_QUANTILE: return v_max((parameter - one) * -d, parameter * -d);
-    case CB_POISSON: return a - y * v_log(off_zero(a));
     default: { /* CB_HINGE, CB_SQUARED_HINGE */
         const vec margin = v_max(zero, one - (y + y - one) * a);
         return cost == CB_HINGE ? margin : margin * margin;
@@ -110,7 +114,9 @@ static double terms_value(const cb_cost_function *c, const cb_layer *l, const re
 {
     const cb_index n = l->n_out;
     const int likelihood = c->code == CB_LOG_LIKELIHOOD, entropy = c->code == CB_CROSS_ENTROPY;
-    const int from_z = l->activation == (likelihood ? CB_SOFTMAX : CB_SIGMOID);
+    const int poisson = c->code == CB_POISSON;
+    const int partner = likelihood ? CB_SOFTMAX : poisson ? CB_EXP : CB_SIGMOID;
+    const int from_z = l->activation == partner;
     const vec log_sum = likelihood && from_z ? log_sum_exp(z, spare, n) : (vec){0};
     const vec parameter = v_set((real)c->parameter);
     double s[CB_PANEL] = {0};
@@ -118,6 +124,7 @@ static double terms_value(const cb_cost_function *c, const cb_layer *l, const re
         const vec zj = v_load(z + j), aj = v_load(a + j), yj = v_load(y + j);
         const vec terms = likelihood ? log_likelihood_terms(from_z, zj, aj, yj, log_sum)
                           : entropy  ? cross_entropy_terms(from_z, zj, aj, yj)
+                          : poisson  ? poisson_terms(from_z, zj, aj, yj)
                                      : cost_terms(c->code, parameter, aj, yj);
         for (int i = 0; i < LANES && j + i < n; i++)
             s[(j + i) % CB_PANEL] += (double)terms[i];

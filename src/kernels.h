@@ -34,6 +34,7 @@ enum cb_activation {
     CB_SOFTSIGN,
     CB_HARD_TANH,
     CB_SINE,
+    CB_EXP,
     CB_OWN_ACTIVATION /* the user's: cb_own */
 };
 enum cb_cost {

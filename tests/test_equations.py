@@ -12,8 +12,15 @@ PAIRS = [
     for cost in [*costs.COSTS, "huber(0.1)", "quantile(0.9)"]
     if costs.get(cost).domain == (-np.inf, np.inf)
     or output in ("sigmoid", "softmax")
-    or (output, cost) == ("softplus", "poisson")
+    or (output in ("softplus", "exp") and cost == "poisson")
 ]
+
+
+def inside(sigma):
+    """Two hidden layers of it; exp of exp would overflow."""
+    return [sigma, "tanh" if sigma == "exp" else sigma]
+
+
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 
@@ -77,7 +84,7 @@ def test_engine_equals_reference(output, cost, table, dtype):
 
 def test_every_pair_is_certified_or_refused():
     outputs, names = [s for s in SIGMAS if "(" not in s], list(costs.COSTS)[:10]
-    assert (len(outputs), len(names)) == (14, 10)
+    assert (len(outputs), len(names)) == (15, 10)
     taken = 0
     for output in outputs:
         for cost in names:
@@ -87,7 +94,7 @@ def test_every_pair_is_certified_or_refused():
             else:
                 with pytest.raises(ValueError, match=r"needs outputs between .*; use output="):
                     Network([2, 3], output=output, cost=cost)
-    assert taken == 105  # of 140; the other 35 have no value somewhere
+    assert taken == 113  # of 150; the other 37 have no value somewhere
 
 
 @pytest.mark.parametrize(("output", "cost"), PAIRS)
@@ -104,8 +111,9 @@ def test_certificate(output, cost, table, dtype):
 @pytest.mark.parametrize("sigma", SIGMAS)
 def test_every_hidden_activation(sigma, table, dtype):
     rng = np.random.default_rng(8)
-    net = Network([7, 33, 20, 3], activation=sigma, output="identity", dtype=dtype, rng=1)
-    net.weights = [3 * w for w in net.weights]  # off the straight part of each
+    net = Network([7, 33, 20, 3], activation=inside(sigma), output="identity", dtype=dtype, rng=1)
+    far = 1 if sigma == "exp" else 3  # off the straight part of each
+    net.weights = [far * w for w in net.weights]
     X, y = rng.normal(size=(25, 7)), rng.random((25, 3))
     g = net.gradients(X, y)
     truth = reference.backprop(
@@ -125,7 +133,9 @@ def test_training_keeps_what_the_derivative_needs(sigma, threads):
     # One full-batch step is the gradient's, whatever way the threads share the work.
     rng = np.random.default_rng(8)
     X, y = rng.normal(size=(48, 90)), rng.random((48, 3))
-    nets = [Network([90, 40, 20, 3], activation=sigma, dtype="float64", rng=1) for _ in range(2)]
+    nets = [
+        Network([90, 40, 20, 3], activation=inside(sigma), dtype="float64", rng=1) for _ in range(2)
+    ]
     nets[0].train(X, y, epochs=40, batch_size=48, learning_rate=0.1, n_threads=threads)
     for _ in range(40):
         nets[1].apply_gradients(nets[1].gradients(X, y), learning_rate=0.1)
@@ -133,7 +143,7 @@ def test_training_keeps_what_the_derivative_needs(sigma, threads):
         assert distance(a, b) < 1e-10
 
 
-@pytest.mark.parametrize("sigma", activations.ACTIVATIONS)
+@pytest.mark.parametrize("sigma", [name for name in activations.ACTIVATIONS if name != "exp"])
 def test_limits_of_activations(sigma, dtype, table):
     net = Network([1, 2, 1], activation=sigma, output="identity", dtype=dtype, rng=0)
     for scale in (1e4, 1e30 if dtype == "float32" else 1e250):
@@ -149,11 +159,30 @@ def test_limits_of_activations(sigma, dtype, table):
     np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-5)
 
 
+def test_exp_overflows_where_it_must(dtype, table):
+    end = np.log(np.finfo(dtype).max)
+    z = np.array([[-1e4, -1.0, 0.0, 1.0, end - 1, end + 1, 1e4]])
+    net = Network([1, 7], output="exp", dtype=dtype, rng=0)
+    net.biases = [z[0]]
+    with np.errstate(over="ignore"):
+        expected = np.exp(z.astype(dtype))
+    np.testing.assert_allclose(net.predict([[0.0]]), expected, rtol=1e-4)
+
+
+def test_exp_with_poisson_keeps_its_error_where_exp_is_nothing(dtype, table):
+    # exp(-200) is 0 in float32: ln a has no value there, but C = a - y z and delta = a - y do.
+    net = Network([1, 1], output="exp", cost="poisson", dtype=dtype, rng=0)
+    net.biases = [np.array([-200.0])]
+    g = net.gradients([[0.0]], [[2.0]])
+    assert g.cost == pytest.approx(400, rel=1e-6)
+    assert g.delta[0][0, 0] == -2
+
+
 @pytest.mark.parametrize(
     ("output", "cost", "remedy"),
     [
-        ("relu", "poisson", "softplus"),  # 0 is reached, and ln 0
-        ("identity", "poisson", "softplus"),
+        ("relu", "poisson", "exp"),  # 0 is reached, and ln 0
+        ("identity", "poisson", "exp"),
         ("tanh", "cross_entropy", "sigmoid"),
         ("softplus", "log_likelihood", "softmax"),
     ],
@@ -230,7 +259,8 @@ def test_certify_samples_large_networks():
 
 
 @pytest.mark.parametrize(
-    ("output", "cost"), [("sigmoid", "cross_entropy"), ("softmax", "log_likelihood")]
+    ("output", "cost"),
+    [("sigmoid", "cross_entropy"), ("softmax", "log_likelihood"), ("exp", "poisson")],
 )
 def test_stable_pair_equals_the_general_sum(output, cost, table):
     rng = np.random.default_rng(5)
@@ -245,7 +275,8 @@ def test_stable_pair_equals_the_general_sum(output, cost, table):
 @pytest.mark.parametrize(("output", "cost"), PAIRS)
 def test_saturated_outputs_stay_finite(output, cost, dtype):
     net = Network([1, 3], output=output, cost=cost, dtype=dtype, rng=0)
-    net.weights = [np.array([[300.0], [-300.0], [0.0]])]
+    far = 30.0 if output == "exp" else 300.0
+    net.weights = [np.array([[far], [-far], [0.0]])]
     g = net.gradients([[1.0], [-1.0]], np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]))
     assert np.isfinite(g.cost)
     assert np.isfinite(g.delta[0]).all()
@@ -276,12 +307,12 @@ def test_against_pytorch_autograd(table):
         "selu": torch.nn.functional.selu, "softplus": torch.nn.functional.softplus,
         "silu": torch.nn.functional.silu, "gelu": torch.nn.functional.gelu,
         "softsign": torch.nn.functional.softsign, "hard_tanh": torch.nn.functional.hardtanh,
-        "sine": torch.sin,
+        "sine": torch.sin, "exp": torch.exp,
     }  # fmt: skip
     pairs = [("identity", "quadratic"), ("sigmoid", "quadratic"), ("tanh", "quadratic"),
              ("softmax", "quadratic"), ("sigmoid", "cross_entropy"),
              ("softmax", "log_likelihood"), ("identity", "absolute"), ("tanh", "huber"),
-             ("softplus", "poisson")]  # fmt: skip
+             ("softplus", "poisson"), ("exp", "poisson")]  # fmt: skip
     hidden = [name for name in functions if name != "softmax"]
     worst = {"float32": 0.0, "float64": 0.0}
     trials = 30 if table == "portable" else 120

@@ -72,6 +72,21 @@ def test_numpy_is_the_only_import():
     assert {name for name in foreign if not name.startswith("_")} == set()
 
 
+def test_what_is_rarely_wanted_is_imported_when_wanted():
+    code = (
+        "import sys, numpy; before = set(sys.modules); import cbackprop\n"
+        "print(*(set(sys.modules) - before))\n"
+        "assert {'certify', 'report', 'reference', 'schedules'} <= set(dir(cbackprop))\n"
+        "cbackprop.reference.forward, cbackprop.schedules.Cosine, cbackprop.Certificate\n"
+        "assert not hasattr(cbackprop, 'nothing')"
+    )
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    )
+    later = {"pathlib", "cbackprop._certify", "cbackprop.reference", "cbackprop.schedules"}
+    assert later & set(run.stdout.split()) == set()
+
+
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads Linux's list of libraries")
 def test_no_openmp_is_loaded():
     code = "import cbackprop; print(open('/proc/self/maps').read())"

@@ -261,16 +261,20 @@ def test_weights_may_be_assigned():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"alpha": -1}, r"The 'alpha' parameter of MLPClassifier must be a float >= 0. Got -1"),
-        ({"hidden_layer_sizes": -1}, r"hidden_layer_sizes must be > 0, got \[-1\]"),
+        (
+            {"alpha": -1},
+            r"The 'alpha' parameter of MLPClassifier must be a float in the range "
+            r"\[0.0, inf\). Got -1 instead",
+        ),
+        ({"hidden_layer_sizes": -1}, r"'hidden_layer_sizes' parameter .* \[1, inf\). Got -1"),
         ({"hidden_layer_sizes": (3, 0)}, r"hidden_layer_sizes must be > 0, got \[3, 0\]"),
-        ({"learning_rate_init": 0}, r"'learning_rate_init' parameter .* > 0"),
+        ({"learning_rate_init": 0}, r"'learning_rate_init' parameter .* \(0.0, inf\)"),
         ({"momentum": 2}, r"'momentum' parameter"),
-        ({"learning_rate": "odd"}, r"one of constant, invscaling, adaptive. Got 'odd'"),
+        ({"learning_rate": "odd"}, r"a str among \{.*'adaptive'.*\}. Got 'odd'"),
         ({"solver": "adan"}, r"'adan'.*did you mean 'adam'"),
         ({"activation": "taanh"}, r"'taanh'.*did you mean 'tanh'"),
-        ({"batch_size": 0}, r"'auto' or an int >= 1"),
-        ({"shuffle": "no"}, r"'shuffle' parameter of MLPClassifier must be a bool"),
+        ({"batch_size": 0}, r"'batch_size' parameter .* an int in the range \[1, inf\). Got 0"),
+        ({"shuffle": "no"}, r"'shuffle' parameter of MLPClassifier must be an instance of 'bool'"),
         ({"early_stopping": True, "validation_fraction": 0.005}, r"test_size|too small"),
     ],
 )

@@ -30,12 +30,13 @@ def load(cls: type[Network], mlp: Any) -> Network:
     else:
         hidden, output = _OURS.get(mlp.activation, mlp.activation), mlp.out_activation_
         output = _OURS.get(output, output)
-        if mlp.loss not in ("squared_error", "log_loss"):
+        if mlp.loss not in ("squared_error", "log_loss", "poisson"):
             raise ModelFileError(
                 f"{what}: loss {mlp.loss!r} has no network here; only its own does"
             )
-        # Both are what log_loss means with that output.
-        cost = {"softmax": "log_likelihood", "sigmoid": "cross_entropy"}.get(output, "quadratic")
+        # The first two are what log_loss means with that output.
+        costs = {"softmax": "log_likelihood", "sigmoid": "cross_entropy", "exp": "poisson"}
+        cost = costs.get(output, "quadratic")
     return layers.network(
         cls, what, [w.T for w in mlp.coefs_], list(mlp.intercepts_), activation=hidden,
         output=output, cost=cost, classes=classes,
