@@ -14,9 +14,17 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
     Raises
     ------
     OSError
-        It cannot be written; an older file of that name is untouched.
+        It cannot be written, and names this path; an older file of that name is untouched.
     """
-    path = Path(path)
+    try:
+        _write(Path(path), data)
+    except OSError as error:
+        # Of the temporary file, the folder, or none: the caller knows the path alone.
+        error.filename, error.filename2 = os.fspath(path), None
+        raise
+
+
+def _write(path: Path, data: bytes) -> None:
     # Not mkstemp: its mode is 0600, and the umask cannot be read without changing it for the
     # other threads.
     name = path.parent / f".{path.name}.{secrets.token_hex(8)}"
