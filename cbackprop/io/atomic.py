@@ -19,9 +19,11 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
     try:
         _write(Path(path), data)
     except OSError as error:
-        # Of the temporary file, the folder, or none: the caller knows the path alone.
-        error.filename, error.filename2 = os.fspath(path), None
-        raise
+        if error.errno is None:
+            raise
+        # The error is of the temporary file, of the folder, or of no file: the caller knows none.
+        windows = getattr(error, "winerror", None)
+        raise OSError(error.errno, error.strerror, os.fspath(path), windows) from None
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -1,5 +1,6 @@
 """Files of ours and of others' formats, and what hostile hands make of them."""
 
+import copy
 import functools
 import hashlib
 import json
@@ -199,10 +200,10 @@ class ModelMutator(Mutator):
         elif kind == 1 and isinstance(node, dict):
             node[random.choice(KEYS)] = node.pop(key)
         elif kind == 2 and isinstance(node, list):
-            node.insert(key, random.choice(VALUES))
+            node.insert(key, copy.deepcopy(random.choice(VALUES)))
         elif kind == 3 and isinstance(node[key], int | float):
             node[key] += random.choice((-1, 1, 0.5))
         elif kind == 4:
-            node[key] = node[random.choice(list(keys))]
+            node[key] = copy.deepcopy(node[random.choice(list(keys))])
         else:
-            node[key] = random.choice(VALUES)
+            node[key] = copy.deepcopy(random.choice(VALUES))
