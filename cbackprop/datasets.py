@@ -134,15 +134,8 @@ def load_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     >>> load_idx(path)
     array([7, 2, 1], dtype=uint8)
     """
-    name = os.fspath(path)
     with open(path, "rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        stream = gzip.GzipFile(fileobj=raw) if packed else raw
-        try:
-            return _read_idx(stream, name)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ValueError(f"{name}: damaged gzip file: {error}") from None
+        return _read_stream(raw, os.fspath(path))
 
 
 def load_mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
@@ -207,6 +200,17 @@ def load_fashion_mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
     """
     remedy = "apt-get install dataset-fashion-mnist, or put the four files into one of these places"
     return _load_images("fashion-mnist", folder, [Path(_DEBIAN_FASHION_MNIST)], remedy)
+
+
+def _read_stream(raw: IO[bytes], name: str) -> NDArray[Any]:
+    """`load_idx` of a file that is open already."""
+    packed = raw.read(2) == b"\x1f\x8b"
+    raw.seek(0)
+    stream = gzip.GzipFile(fileobj=raw) if packed else raw
+    try:
+        return _read_idx(stream, name)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{name}: damaged gzip file: {error}") from None
 
 
 def _read_idx(stream: IO[bytes] | gzip.GzipFile, name: str) -> NDArray[Any]:

@@ -5,7 +5,11 @@ import hashlib
 import json
 import os
 import pickle
+import re
+import shutil
 import struct
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -15,6 +19,7 @@ import pytest
 from cbackprop import ModelFileError, Network, load
 from cbackprop.io import model_file
 
+ROOT = Path(__file__).resolve().parents[1]
 RNG = np.random.default_rng(2)
 X = RNG.normal(size=(23, 4)).astype(np.float32)
 LABELS = np.arange(23) % 3
@@ -616,3 +621,30 @@ def test_path_without_folder(tmp_path, monkeypatch):
     net = trained()
     net.save("plain")
     assert everything(load("plain")) == everything(net)
+
+
+@pytest.mark.parametrize("broken", ["open", "fsync", "replace"])
+def test_a_failed_save_names_the_file_the_caller_gave(broken, tmp_path, monkeypatch):
+    path = tmp_path / "net"
+
+    def fails(first, *arguments):
+        raise OSError(28, "No space left on device", first if broken != "fsync" else None)
+
+    monkeypatch.setattr(os, broken, fails)
+    with pytest.raises(OSError, match="No space left") as caught:
+        trained(epochs=1).save(path)
+    assert caught.value.filename == str(path)
+    assert str(caught.value).endswith(f"{str(path)!r}")
+
+
+def test_every_call_of_a_save_may_fail():
+    """The short run of the campaign."""
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace")
+    command = [sys.executable, "-m", "tests.campaigns.save_faults", "save", "export_c"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    if "not permitted" in run.stderr:
+        pytest.skip("processes may not be traced here")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert " 0 otherwise" in run.stdout
+    assert int(re.search(r"^(\d+) faults", run.stdout, re.M)[1]) > 100

@@ -14,9 +14,19 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
     Raises
     ------
     OSError
-        It cannot be written; an older file of that name is untouched.
+        It cannot be written, and names this path; an older file of that name is untouched.
     """
-    path = Path(path)
+    try:
+        _write(Path(path), data)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        # The error is of the temporary file, of the folder, or of no file: the caller knows none.
+        windows = getattr(error, "winerror", None)
+        raise OSError(error.errno, error.strerror, os.fspath(path), windows) from None
+
+
+def _write(path: Path, data: bytes) -> None:
     # Not mkstemp: its mode is 0600, and the umask cannot be read without changing it for the
     # other threads.
     name = path.parent / f".{path.name}.{secrets.token_hex(8)}"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbackprop.exceptions import ModelFileError
-from cbackprop.io import atomic, layers
+from cbackprop.io import atomic, container, layers
 
 if TYPE_CHECKING:
     from cbackprop.network import Network
@@ -42,21 +42,26 @@ def read(path: str | os.PathLike[str]) -> BookNetwork:
     OSError
         It cannot be read.
     """
-    name = os.fspath(path)
-    data = layers.json_object(Path(path).read_bytes(), name)
+    return parse(Path(path).read_bytes(), os.fspath(path))
+
+
+def parse(text: bytes, name: str) -> BookNetwork:
+    """The network in the bytes of a file of this name."""
+    data = layers.json_object(text, name)
     try:
         sizes, cost = data["sizes"], data["cost"]
         weights = [np.array(w, np.float64) for w in data["weights"]]
         biases = [np.array(b, np.float64) for b in data["biases"]]
         if cost not in COSTS:
-            raise ValueError(f"cost {cost!r}, expected {' or '.join(COSTS)}")
+            raise ValueError(f"cost {container.short(cost)!r}, expected {' or '.join(COSTS)}")
         if len(sizes) < 2 or any(type(n) is not int or n < 1 for n in sizes):
-            raise ValueError(f"sizes {sizes!r}")
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ModelFileError(f"{name}: not a network of network2: {error}") from None
+            raise ValueError(f"sizes {container.short(sizes)}")
+    except container.WRONG as error:
+        found = f"{type(error).__name__}: {container.short(error)}"
+        raise ModelFileError(f"{name}: not a network of network2: {found}") from None
     shapes = [*zip(sizes[1:], sizes[:-1], strict=True), *((n, 1) for n in sizes[1:])]
     if len(weights) != len(biases) or [x.shape for x in weights + biases] != shapes:
-        raise ModelFileError(f"{name}: weights or biases do not fit sizes {sizes}")
+        raise ModelFileError(f"{name}: weights or biases do not fit sizes {container.short(sizes)}")
     if not all(np.isfinite(x).all() for x in weights + biases):
         raise ModelFileError(f"{name}: weights or biases are not finite")
     return BookNetwork(sizes, weights, biases, cost)
@@ -81,11 +86,15 @@ def write(
 
 def load(cls: type[Network], path: str | os.PathLike[str], dtype: Any) -> Network:
     """`Network.from_book_json`."""
-    book = read(path)
+    name = os.fspath(path)
+    return loads(cls, name, Path(path).read_bytes(), dtype)
+
+
+def loads(cls: type[Network], name: str, text: bytes, dtype: Any) -> Network:
+    """The network in the bytes of a file of this name."""
+    book = parse(text, name)
     biases = [b[:, 0] for b in book.biases]
-    return layers.network(
-        cls, os.fspath(path), book.weights, biases, cost=COSTS[book.cost], dtype=dtype
-    )
+    return layers.network(cls, name, book.weights, biases, cost=COSTS[book.cost], dtype=dtype)
 
 
 def save(net: Network, path: str | os.PathLike[str]) -> None:

@@ -48,16 +48,23 @@ def read_csv(
         For ragged lines, missing values, and fields that are no numbers; names line and column.
     """
     with open(path, encoding="utf-8-sig", newline="") as stream:
-        try:
-            sample = stream.read(1 << 16)
-            stream.seek(0)
-            rows = _csv_rows(stream, path, _delimiter(sample))
-            return _parse_csv(rows, path, target, header, task, need_target)
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path}: neither NPY, NPZ or IDX nor text in UTF-8 ({error.reason}); "
-                "a text file in another encoding must be saved again as UTF-8"
-            ) from None
+        return read_stream(stream, path, target, header, task, need_target)
+
+
+def read_stream(
+    stream: TextIO, path: str, target: str | None, header: str, task: str, need_target: bool
+) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
+    """`read_csv` of a file that is open already; `path` is for messages."""
+    try:
+        sample = stream.read(1 << 16)
+        stream.seek(0)
+        rows = _csv_rows(stream, path, _delimiter(sample))
+        return _parse_csv(rows, path, target, header, task, need_target)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: neither NPY, NPZ or IDX nor text in UTF-8 ({error.reason}); "
+            "a text file in another encoding must be saved again as UTF-8"
+        ) from None
 
 
 def _delimiter(sample: str) -> str:

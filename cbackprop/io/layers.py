@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbackprop.exceptions import ModelFileError
+from cbackprop.io import container
 
 if TYPE_CHECKING:
     from cbackprop.network import Network
@@ -43,8 +44,8 @@ def network(
         } | settings
         net = cls(sizes, **given)
         net.weights, net.biases = list(weights), list(biases)
-    except (ValueError, TypeError, OverflowError, MemoryError) as error:
-        raise ModelFileError(f"{what}: {error}") from None
+    except (*container.WRONG, MemoryError) as error:
+        raise ModelFileError(f"{what}: {container.short(error)}") from None
     return net
 
 
@@ -74,7 +75,7 @@ def json_object(text: str | bytes, what: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{what}: not JSON ({error})") from None
+        raise ModelFileError(f"{what}: not JSON ({container.short(error)})") from None
     if not isinstance(value, dict):
         raise ModelFileError(f"{what}: not a JSON object")
     return value

@@ -1,20 +1,15 @@
-"""The model file: safetensors' byte layout, with a digest over every byte.
-
-    8 bytes   N, little-endian: length of the header
-    N bytes   JSON: {"__metadata__": {...}, name: {"dtype", "shape", "data_offsets"}, ...}
-    rest      the tensors, packed, little-endian, row-major, float64 before float32
+"""The model file: safetensors' byte layout, with a digest over every byte (`container`).
 
 Tensors are ``w1 .. wL`` (n_l, n_{l-1}), ``b1 .. bL`` (n_l,), ``input_scale`` and
 ``input_shift`` where they are arrays, ``error_squares`` of a broken epoch, and
 ``optimizer0.w1 .. optimizer0.bL``, ``optimizer1.w1`` and so on: what the last training's
 optimiser remembers of each; of a checkpoint, ``best.w1 .. best.bL`` where early stopping keeps
 some. ``__metadata__`` holds text only, as safetensors wants: the format's version, the network as
-JSON, the running call of a checkpoint likewise, and the SHA-256 of the whole file with the digest's
-own 64 characters written as zeros. Reading executes nothing; names are looked up in the package's
+JSON, in it the running call of a checkpoint, and the SHA-256 of the whole file with the digest's own
+64 characters written as zeros. Reading executes nothing; names are looked up in the package's
 tables.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -30,16 +25,13 @@ from cbackprop import _validation as check
 from cbackprop._run import Position
 from cbackprop.exceptions import ModelFileError
 from cbackprop.history import History
+from cbackprop.io import container
 from cbackprop.io.atomic import write as write
 from cbackprop.network import Network
 
 Array = NDArray[Any]
 
-VERSION = 1
-MOST_HEADER = 2**26
-NO_DIGEST = "0" * 64
 LABELS = {"U", "S", "|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8"}
-DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 
 
 def dumps(net: Network, call: Any = None, best: Sequence[Array] = ()) -> bytes:
@@ -68,32 +60,10 @@ def dumps(net: Network, call: Any = None, best: Sequence[Array] = ()) -> bytes:
         transform[name] = None if isinstance(value, np.ndarray) else value
         if isinstance(value, np.ndarray):
             tensors[name] = ("F64", value)
-    metadata = {
-        "format": "cbackprop",
-        "version": str(VERSION),
-        "sha256": NO_DIGEST,
-        "network": json.dumps({**_describe(net), **transform}, allow_nan=False),
-    }
+    about = {**_describe(net), **transform}
     if call is not None:
-        metadata["call"] = json.dumps(call, allow_nan=False)
-    header: dict[str, Any] = {"__metadata__": metadata}
-    payload, at = [], 0
-    # Wider numbers first, as safetensors' own writer does: every tensor begins at a multiple of
-    # its size, so that readers may map it.
-    for name, (kind, array) in sorted(tensors.items(), key=lambda item: item[1][0], reverse=True):
-        data = np.ascontiguousarray(array, DTYPES[kind]).tobytes()
-        header[name] = {
-            "dtype": kind,
-            "shape": list(array.shape),
-            "data_offsets": [at, at + len(data)],
-        }
-        payload.append(data)
-        at += len(data)
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    parts = b"".join([len(text).to_bytes(8, "little"), text, *payload])
-    digest = hashlib.sha256(parts).hexdigest()
-    return parts.replace(NO_DIGEST.encode(), digest.encode(), 1)
+        about["call"] = call
+    return container.dumps(json.dumps(about, allow_nan=False), tensors)
 
 
 def _describe(net: Network) -> dict[str, Any]:
@@ -140,7 +110,7 @@ def _number(x: float) -> float | str:
 def _float(x: Any) -> float:
     if x in ("inf", "-inf", "nan") or type(x) in (int, float):
         return float(x)
-    raise ModelFileError(f"model file: {x!r}, expected a number")
+    raise ModelFileError(f"model file: {container.short(x)}, expected a number")
 
 
 def _labels(classes: Array | None) -> list[Any] | None:
@@ -158,68 +128,10 @@ def read(path: str | os.PathLike[str]) -> bytes:
     return Path(path).read_bytes()
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ModelFileError("model file: a name stands twice in the header")
-    return result
-
-
-def _refuse_constant(name: str) -> None:
-    raise ModelFileError(f"model file: {name} in the header")
-
-
-def _json(text: str | bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-    except ModelFileError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"model file: the header is not JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise ModelFileError("model file: the header is not a JSON object")
-    return value
-
-
-def _header(data: bytes) -> tuple[dict[str, Any], dict[str, Any], Any, memoryview]:
-    """Tensor entries, the network's description, the call's or None, and the payload, digest
-    checked."""
-    if len(data) < 8:
-        raise ModelFileError(f"model file: {len(data)} bytes, too short to be one")
-    length = int.from_bytes(data[:8], "little")
-    if length > MOST_HEADER:
-        raise ModelFileError(f"model file: header of {length} bytes: not a cbackprop model file")
-    if length > len(data) - 8:
-        raise ModelFileError(
-            f"model file: header of {length} bytes in a file of {len(data)}: it is truncated"
-        )
-    entries = _json(data[8 : 8 + length])
-    metadata = entries.pop("__metadata__", None)
-    if not isinstance(metadata, dict) or metadata.get("format") != "cbackprop":
-        raise ModelFileError("model file: not written by cbackprop")
-    if metadata.get("version") != str(VERSION):
-        raise ModelFileError(
-            f"model file: version {metadata.get('version')!r}, this release reads {VERSION}"
-        )
-    digest = metadata.get("sha256")
-    if not isinstance(digest, str) or len(digest) != 64 or not digest.isascii():
-        raise ModelFileError("model file: no digest")
-    if data.find(digest.encode()) == -1:
-        raise ModelFileError("model file: no digest")
-    if hashlib.sha256(data.replace(digest.encode(), NO_DIGEST.encode(), 1)).hexdigest() != digest:
-        raise ModelFileError("model file: digest mismatch (the file is damaged)")
-    network = metadata.get("network")
-    if not isinstance(network, str):
-        raise ModelFileError("model file: no description of the network")
-    call = metadata.get("call")
-    if call is not None and not isinstance(call, str):
-        raise ModelFileError("model file: the call is not JSON")
-    about = None if call is None else _call(_json(call))
-    return entries, _json(network), about, memoryview(data)[8 + length :]
-
-
-def _call(about: dict[str, Any]) -> dict[str, Any]:
+def _call(about: Any) -> dict[str, Any]:
     """What `checkpoint.Keeper` wrote, or an error."""
+    if not isinstance(about, dict):
+        raise ModelFileError("model file: the call is not an object")
     kinds = {"settings": str, "lengths": int}
     for name, kind in kinds.items():
         part = about.get(name)
@@ -231,31 +143,6 @@ def _call(about: dict[str, Any]) -> dict[str, Any]:
     if type(about.get("epochs")) is not int or type(about.get("complete")) is not bool:
         raise ModelFileError("model file: epochs of the call")
     return about
-
-
-def _tensors(entries: dict[str, Any], payload: memoryview) -> dict[str, Array]:
-    """Every tensor, read-only; offsets must cover the payload without hole or overlap."""
-    tensors, at = {}, 0
-    for name, entry in entries.items():
-        try:
-            kind, shape, (start, stop) = entry["dtype"], entry["shape"], entry["data_offsets"]
-            dtype = DTYPES[kind]
-            count = 1
-            for n in shape:
-                if type(n) is not int or not 0 < n < 2**31:
-                    raise ValueError(f"shape {shape}")
-                count *= n
-            if type(shape) is not list or type(start) is not int or type(stop) is not int:
-                raise ValueError(f"shape {shape}, data_offsets {[start, stop]}")
-            if start != at or stop != at + count * dtype.itemsize or stop > len(payload):
-                raise ValueError(f"data_offsets {[start, stop]}")
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelFileError(f"model file: tensor {name!r}: {error!s}") from None
-        tensors[name] = np.frombuffer(payload[start:stop], dtype).reshape(shape)
-        at = stop
-    if at != len(payload):
-        raise ModelFileError(f"model file: {len(payload) - at} bytes after the last tensor")
-    return tensors
 
 
 def loads(data: bytes) -> Network:
@@ -277,10 +164,10 @@ def loads_with_call(data: bytes) -> tuple[Network, dict[str, Any] | None, list[A
 
 def restore(net: Network, data: bytes) -> tuple[dict[str, Any] | None, list[Array]]:
     """Fill an empty `Network` from the bytes of a model file; what it says of a call."""
-    entries, about, call, payload = _header(data)
-    tensors = _tensors(entries, payload)
+    about, tensors = container.loads(data)
     try:
-        best = _best(about["sizes"], tensors) if call is not None else []
+        call = None if about.get("call") is None else _call(about["call"])
+        best = [] if call is None else _best(about["sizes"], tensors)
         _restore(net, about, tensors)
         panels = []
         for l, (w, b) in enumerate(best, start=1):
@@ -289,8 +176,9 @@ def restore(net: Network, data: bytes) -> tuple[dict[str, Any] | None, list[Arra
         return call, panels
     except ModelFileError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ModelFileError(f"model file: {type(error).__name__}: {error}") from None
+    except container.WRONG as error:
+        text = container.short(error)
+        raise ModelFileError(f"model file: {type(error).__name__}: {text}") from None
 
 
 def _best(sizes: list[int], tensors: dict[str, Array]) -> list[tuple[Array, Array]]:
@@ -309,7 +197,7 @@ def _function(room: Any, name: Any) -> Any:
     try:
         return room.get(name)
     except ValueError as error:
-        if not isinstance(name, str) or not name.isidentifier():
+        if not isinstance(name, str) or not name.isidentifier() or len(name) > 100:
             raise
         raise ModelFileError(
             f"model file: {name!r} is not known here; if it is a function of your own, "
@@ -319,6 +207,8 @@ def _function(room: Any, name: Any) -> Any:
 
 def _restore(net: Network, about: dict[str, Any], tensors: dict[str, Array]) -> None:
     sizes = about["sizes"]
+    if type(sizes) is not list or 2 * len(sizes) - 2 > len(tensors):  # before names are made of it
+        raise ModelFileError(f"model file: {len(tensors)} tensors do not make the layers of sizes")
     names = set()
     for name in ("input_scale", "input_shift"):
         if about[name] is None:
@@ -328,7 +218,8 @@ def _restore(net: Network, about: dict[str, Any], tensors: dict[str, Array]) -> 
     prefixes = ["", *(f"optimizer{k}." for k in range(planes))]
     names |= {p + f"{letter}{l}" for p in prefixes for l in range(1, len(sizes)) for letter in "wb"}
     if set(tensors) - {"error_squares"} != names:
-        raise ModelFileError(f"model file: tensors {sorted(tensors)}, expected {sorted(names)}")
+        wrong = container.short(sorted((set(tensors) - {"error_squares"}) ^ names))
+        raise ModelFileError(f"model file: tensors {wrong}: missing, or of no layer")
     for p in prefixes:
         for l in range(1, len(sizes)):
             for name, shape in ((f"{p}w{l}", (sizes[l], sizes[l - 1])), (f"{p}b{l}", (sizes[l],))):
@@ -422,9 +313,10 @@ def _position(about: dict[str, Any]) -> Position:
         if type(value) is not int or not 0 <= value < 2**62:
             raise ModelFileError(f"model file: {name} {value!r}")
         setattr(here, name, value)
-    here.shape = tuple(int(n) for n in about["shape"])
-    if len(here.shape) != 4:
-        raise ModelFileError(f"model file: shape {here.shape}")
+    shape = about["shape"]
+    if type(shape) is not list or [type(n) for n in shape] != [int] * 4:
+        raise ModelFileError(f"model file: shape {container.short(shape)}")
+    here.shape = tuple(shape)
     here.cost_sum = _float(about["cost_sum"])
     here.score_sums = sums
     return here

@@ -7,16 +7,18 @@ arrays as well; a file without them is read with the settings the caller gives.
 from __future__ import annotations
 
 import io
+import lzma
 import os
+import struct
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cbackprop.exceptions import ModelFileError
-from cbackprop.io import atomic, layers
+from cbackprop.io import atomic, container, layers
 from cbackprop.io.tables import read_member
 
 if TYPE_CHECKING:
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+ROOM = 2**24  # what arrays may take beyond the size of their file
+# What zipfile and zlib raise; a struct's error is no ValueError.
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError,
+           OSError, MemoryError)  # fmt: skip
 SETTINGS = {"activations", "cost", "input_scale", "input_shift", "classes"}
 
 
@@ -46,13 +52,19 @@ def save(net: Network, path: str | os.PathLike[str]) -> None:
 
 def load(cls: type[Network], path: str | os.PathLike[str], given: dict[str, Any]) -> Network:
     """`Network.from_npz`; what is given and not None stands before what the file says."""
-    name = os.fspath(path)
-    found = _read(name)
+    with open(path, "rb") as stream:
+        return loads(cls, os.fspath(path), stream, given)
+
+
+def loads(cls: type[Network], name: str, stream: IO[bytes], given: dict[str, Any]) -> Network:
+    """The network from a file that is open, of this name."""
+    found = _read(name, stream)
     count = sum(key not in SETTINGS for key in found) // 2
     wanted = {f"{letter}{l}" for l in range(1, count + 1) for letter in "wb"}
     if not wanted or set(found) - SETTINGS != wanted:
+        there = container.short(", ".join(sorted(found)))
         raise ModelFileError(
-            f"{name}: arrays {', '.join(sorted(found)[:12])}, expected w1, b1, w2, b2, ...; "
+            f"{name}: arrays {there}, expected w1, b1, w2, b2, ...; "
             "give others, in order, to Network.from_torch"
         )
     settings: dict[str, Any] = {}
@@ -72,22 +84,25 @@ def load(cls: type[Network], path: str | os.PathLike[str], given: dict[str, Any]
     return layers.network(cls, name, *parts, **settings)
 
 
-def _read(name: str) -> dict[str, Array]:
+def _read(name: str, stream: IO[bytes]) -> dict[str, Array]:
+    size = stream.seek(0, os.SEEK_END)
     try:
-        with zipfile.ZipFile(name) as archive:
+        with zipfile.ZipFile(stream) as archive:
+            claimed = sum(member.file_size for member in archive.infolist())
+            if claimed > size + ROOM:
+                raise ModelFileError(
+                    f"{name}: {claimed:,} bytes of arrays, packed in {size:,}, expected "
+                    f"{size + ROOM:,} at most; write it with numpy.savez, which does not pack"
+                )
             members = [member.removesuffix(".npy") for member in archive.namelist()]
             if len(set(members)) != len(members):
                 raise ModelFileError(f"{name}: an array stands twice in the file")
-            return {member: read_member(archive, name, member) for member in members}
+            return {member: read_member(archive, name, member, size) for member in members}
     except ModelFileError:
         raise
-    except FileNotFoundError:
-        raise
-    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
-        text = str(error).removeprefix(f"{name}: ")
+    except (*container.WRONG, *DAMAGED) as error:
+        text = container.short(error).removeprefix(f"{name}: ")
         raise ModelFileError(f"{name}: damaged, or not an NPZ file: {text}") from None
-    except (NotImplementedError, MemoryError, OverflowError) as error:
-        raise ModelFileError(f"{name}: not a usable NPZ file: {error}") from None
 
 
 def _texts(name: str, key: str, array: Array) -> list[str]:

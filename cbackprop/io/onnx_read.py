@@ -6,8 +6,8 @@ or after them, or the input's scale and shift; what an activation's row spells i
 
 from __future__ import annotations
 
-import functools
 import json
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,37 +18,46 @@ from numpy.typing import NDArray
 from cbackprop import activations
 from cbackprop.activations import Activation
 from cbackprop.exceptions import ModelFileError
-from cbackprop.io import layers
-from cbackprop.io.onnx_write import library, nodes_of
+from cbackprop.io import layers, onnx_wire
+from cbackprop.io.container import WRONG, short
+from cbackprop.io.onnx_match import Match, patterns, standard
+from cbackprop.io.onnx_write import library
 
 if TYPE_CHECKING:
     from cbackprop.network import Network
 
 Array = NDArray[Any]
 
-COMMUTE = {"Add", "Mul", "Max", "Min"}
+ROOM = 2**24
 PASS = {"Identity", "Dropout", "Flatten"}  # in a network that predicts
-MARK = 0.24681357  # stands for the parameter in a spelling
 
 
 def load(cls: type[Network], path: str | os.PathLike[str], given: dict[str, Any]) -> Network:
     """`Network.from_onnx`."""
+    library()  # before the file is looked for
+    return loads(cls, os.fspath(path), Path(path).read_bytes(), given)
+
+
+def loads(cls: type[Network], name: str, data: bytes, given: dict[str, Any]) -> Network:
+    """The network from the bytes of a file of this name."""
     onnx = library()
     from google.protobuf.message import DecodeError  # onnx stands on it
 
-    name = os.fspath(path)
-    data = Path(path).read_bytes()
     try:
+        onnx_wire.few_fields(data, onnx.ModelProto.DESCRIPTOR)
         model = onnx.load_model_from_string(data)
-        chain = _Chain(model, onnx)
+        chain = Chain(model, onnx, len(data) + ROOM)
         chain.walk()
         settings = chain.settings() | _metadata(model)
     except ModelFileError as error:
         raise ModelFileError(f"{name}: {error}") from None
     except (DecodeError, UnicodeDecodeError) as error:
-        raise ModelFileError(f"{name}: damaged, or not an ONNX file ({error})") from None
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ModelFileError(f"{name}: {type(error).__name__}: {error}") from None
+        raise ModelFileError(
+            f"{name}: damaged, or not an ONNX file ({short(error)}); export it again"
+        ) from None
+    except WRONG as error:
+        text = f"{type(error).__name__}: {short(error)}"
+        raise ModelFileError(f"{name}: {text}; the graph is damaged: export it again") from None
     settings |= {key: value for key, value in given.items() if value is not None}
     return layers.network(cls, name, chain.weights, chain.biases, **settings)
 
@@ -60,26 +69,32 @@ def _metadata(model: Any) -> dict[str, Any]:
         found["cost"] = props["cbackprop.cost"]
     if "cbackprop.cost" in props and "classes" in props:
         found["classes"] = json.loads(props["classes"])
+        if type(found["classes"]) is not list:
+            raise ModelFileError(
+                f"classes of the metadata are {short(props['classes'])!r}, expected a JSON list; "
+                "give classes= to from_onnx, and remove the entry"
+            )
     return found
 
 
-class _Chain:
+class Chain:
     """The one path from the graph's input to its output."""
 
-    def __init__(self, model: Any, onnx: Any) -> None:
+    def __init__(self, model: Any, onnx: Any, most: int) -> None:
         self.onnx, graph = onnx, model.graph
+        self.left = most  # bytes that the layers may take together
         self.constants = {t.name: self._tensor(t) for t in graph.initializer}
         inputs = [value.name for value in graph.input if value.name not in self.constants]
         outputs = [value.name for value in graph.output]
         if len(inputs) != 1 or len(outputs) != 1:
             raise ModelFileError(
-                f"inputs {inputs[:4]}, outputs {outputs[:4]}, expected one of each; cut the "
-                "network out with onnx.utils.extract_model"
+                f"inputs {short(inputs[:4])}, outputs {short(outputs[:4])}, expected one of each; "
+                "cut the network out with onnx.utils.extract_model"
             )
         self.at, self.end = inputs[0], outputs[0]
         self.users: dict[str, list[Any]] = {}
         for node in graph.node:
-            if not (_standard(node) and self._fold(node)):
+            if not (standard(node) and self._fold(node)):
                 for name in set(node.input):
                     self.users.setdefault(name, []).append(node)
         self.weights: list[Array] = []
@@ -91,29 +106,58 @@ class _Chain:
         self.shift: Array | None = None
 
     def _tensor(self, tensor: Any) -> Array:
-        if tensor.data_location == self.onnx.TensorProto.EXTERNAL:
+        proto = self.onnx.TensorProto
+        name, dims = short(tensor.name), list(tensor.dims)
+        if tensor.data_location == proto.EXTERNAL or tensor.external_data:
             raise ModelFileError(
-                f"{tensor.name} lies in another file; write one file with "
+                f"{name} lies in another file; write one file with "
                 "onnx.save(onnx.load(path), new_path)"
+            )
+        if tensor.HasField("segment") or any(n < 0 or n >= 2**31 for n in dims):
+            raise ModelFileError(
+                f"{name} has dims {short(dims)}, expected lengths from 0 to {2**31 - 1} and no "
+                "segment; export the graph again"
+            )
+        types = {proto.FLOAT: (4, "float_data"), proto.DOUBLE: (8, "double_data")}
+        types |= dict.fromkeys((proto.FLOAT16, proto.BFLOAT16), (2, "int32_data"))
+        types |= dict.fromkeys((proto.BOOL, proto.INT8, proto.UINT8), (1, "int32_data"))
+        types |= {proto.INT32: (4, "int32_data"), proto.INT64: (8, "int64_data")}
+        if tensor.data_type not in types:
+            raise ModelFileError(
+                f"{name} is of ONNX type {tensor.data_type}, expected float32 or float64; convert "
+                "the graph to float32"
+            )
+        itemsize, field = types[tensor.data_type]
+        claimed = math.prod(dims) * itemsize
+        raw = tensor.HasField("raw_data")
+        found = len(tensor.raw_data) if raw else len(getattr(tensor, field)) * itemsize
+        if claimed != found:
+            raise ModelFileError(
+                f"{name} of dims {short(dims)}: {found} bytes of numbers, expected {claimed}; the "
+                "file is damaged: export it again"
             )
         array: Array = self.onnx.numpy_helper.to_array(tensor)
         return array
 
-    def _attributes(self, node: Any) -> dict[str, Any]:
+    def attributes(self, node: Any) -> dict[str, Any]:
         return {a.name: self.onnx.helper.get_attribute_value(a) for a in node.attribute}
 
     def _fold(self, node: Any) -> bool:
         """Constants, and the transposed weights some exporters write, are known at once."""
         known = [self.constants.get(name) for name in node.input]
         if node.op_type == "Constant":
-            value = next(iter(self._attributes(node).values()))
+            value = next(iter(self.attributes(node).values()), None)
+            if value is None:
+                raise ModelFileError(
+                    f"Constant {short(node.output[0])!r} has no value; export the graph again"
+                )
             proto = isinstance(value, self.onnx.TensorProto)
             number = np.asarray(value, np.float32 if isinstance(value, float | list) else None)
             self.constants[node.output[0]] = self._tensor(value) if proto else number
         elif node.op_type == "Identity" and known[0] is not None:
             self.constants[node.output[0]] = known[0]
         elif node.op_type == "Transpose" and known[0] is not None:
-            axes = self._attributes(node).get("perm")
+            axes = self.attributes(node).get("perm")
             self.constants[node.output[0]] = np.transpose(known[0], axes)
         else:
             return False
@@ -137,7 +181,7 @@ class _Chain:
     def _refuse(self) -> None:
         nodes = self.users.get(self.at, [])
         names = " and ".join(node.op_type for node in nodes[:4]) or "nothing"
-        where = f"{self.at!r} goes into {names}"
+        where = f"{short(self.at)!r} goes into {short(names)}"
         known = ", ".join(activations.ACTIVATIONS)
         raise ModelFileError(
             f"{where}: not a layer of a fully-connected network; supported are chains of Gemm, "
@@ -149,8 +193,8 @@ class _Chain:
         """Whether all that reads this tensor is one activation's spelling."""
         if not self.rows or self.rows[-1] is not None:
             return False
-        for row, pattern in _patterns():
-            match = _Match(self, pattern)
+        for row, pattern in patterns():
+            match = Match(self, pattern)
             if match.found:
                 self._close()
                 self.rows[-1] = row if match.parameter is None else (
@@ -172,11 +216,11 @@ class _Chain:
         node = self.users[self.at][0]
         first = node.input[0] == self.at
         others = [self.constants.get(name) for name in node.input if name != self.at]
-        unknown = any(other is None for other in others) or not _standard(node)
+        unknown = any(other is None for other in others) or not standard(node)
         if unknown or list(node.input).count(self.at) != 1:
             return False
         constants: list[Array] = [other for other in others if other is not None]
-        about = self._attributes(node)
+        about = self.attributes(node)
         if node.op_type == "Gemm" and first and not about.get("transA"):
             self._gemm(constants, about)
         elif node.op_type == "MatMul" and first:
@@ -204,9 +248,16 @@ class _Chain:
 
     def _layer(self, w: Array, b: Array | None) -> None:
         """A layer; what was multiplied and added before belongs to it, or to the input."""
-        if w.ndim != 2 or w.dtype not in (np.float32, np.float64):
+        if w.ndim != 2 or not w.size or w.dtype not in (np.float32, np.float64):
             raise ModelFileError(
-                f"weights of shape {w.shape} and {w.dtype}, expected a matrix of float32 or float64"
+                f"weights of shape {w.shape} and {w.dtype}, expected a matrix of float32 or "
+                "float64, not empty; convert the graph to float32"
+            )
+        self.left -= w.nbytes  # one tensor may be the weights of thousands of layers
+        if self.left < 0:
+            raise ModelFileError(
+                "layers share their weights and are together larger than the file; a network here "
+                "has its own in each: write the weights once a layer"
             )
         bias = np.zeros(w.shape[0], w.dtype) if b is None else _vector(b, w.shape[0])
         if not self.weights:
@@ -263,10 +314,6 @@ class _Chain:
         return found | {name: value for name, value in transform if value is not None}
 
 
-def _standard(node: Any) -> bool:
-    return node.domain in ("", "ai.onnx")
-
-
 def _vector(c: Array, n: int | None) -> Array:
     """One number, or one for each neuron; of shape () or (n,)."""
     if c.size == 1:
@@ -274,101 +321,3 @@ def _vector(c: Array, n: int | None) -> Array:
     if c.ndim not in (1, 2) or c.shape[:-1] not in ((), (1,)) or n not in (None, c.size):
         raise ModelFileError(f"a constant of shape {c.shape}, expected one number a neuron")
     return c.reshape(-1)
-
-
-# ---- spellings of activations ------------------------------------------------------------
-
-
-@functools.cache
-def _patterns() -> list[tuple[Activation, list[Any]]]:
-    """Every spelling of every row as nodes; a parameter is written as MARK."""
-    found = []
-    for row in activations.ACTIVATIONS.values():
-        if row == activations.identity:  # Identity is passed over
-            continue
-        marked = row if row.parameter is None else activations.FAMILIES[row.name](MARK)
-        for kind in ("float", "double"):
-            found += [(row, nodes_of(text, kind)) for text in marked.onnx or ()]
-    return found
-
-
-class _Match:
-    """A spelling laid over the graph from the present tensor on."""
-
-    def __init__(self, chain: _Chain, pattern: list[Any]) -> None:
-        self.chain = chain
-        self.names = {"z": chain.at}
-        self.values: dict[str, float] = {}
-        self.nodes: list[Any] = []
-        self.parameter: float | None = None
-        self.found = all(self._take(node) for node in pattern) and self._alone()
-
-    def _alone(self) -> bool:
-        """Nobody else reads what lies between z and a, so that it may be taken away."""
-        inside = [name for name in self.names.values() if name != self.names["a"]]
-        taken = {id(node) for node in self.nodes}
-        readers = [node for name in inside for node in self.chain.users.get(name, [])]
-        return all(id(node) in taken for node in readers) and self.chain.end not in inside
-
-    def _take(self, wanted: Any) -> bool:
-        if wanted.op_type == "Constant":
-            proto = wanted.attribute[0].t
-            value = self.chain.onnx.numpy_helper.to_array(proto)
-            self.values[wanted.output[0]] = float(np.float64(value.ravel()[0]))
-            return True
-        name = next(self.names[x] for x in wanted.input if x in self.names)
-        for node in self.chain.users.get(name, []):
-            same = _standard(node) and node.op_type == wanted.op_type
-            if same and self._fits(wanted, node):
-                self.nodes.append(node)
-                self.names[wanted.output[0]] = node.output[0]
-                return True
-        return False
-
-    def _fits(self, wanted: Any, node: Any) -> bool:
-        inputs = [list(node.input)]
-        if wanted.op_type in COMMUTE:
-            inputs.append(list(node.input)[::-1])
-        about = self.chain._attributes(node)
-        if wanted.op_type == "Clip" and "max" in about:  # as it was written before opset 11
-            limits = [about.get("min"), about.get("max")]
-            return bool([self.values[x] for x in wanted.input[1:]] == limits)
-        return self._same_attributes(wanted, node) and any(
-            len(given) == len(wanted.input)
-            and all(self._same(x, y) for x, y in zip(wanted.input, given, strict=True))
-            for given in inputs
-        )
-
-    def _same(self, wanted: str, given: str) -> bool:
-        if wanted in self.names:
-            return bool(self.names[wanted] == given)
-        constant = self.chain.constants.get(given)
-        if constant is None or constant.size != 1:
-            return False
-        return bool(self._equal(self.values[wanted], constant.ravel()[0]))
-
-    def _equal(self, wanted: Any, given: Any) -> bool:
-        if not isinstance(wanted, float):
-            return bool(wanted == given)
-        if abs(wanted - MARK) < 1e-7:
-            # The shortest number that is this one, 0.2 rather than 0.20000000298.
-            single = not isinstance(given, np.float64)
-            self.parameter = float(str(np.float32(given))) if single else float(given)
-            return True
-        return abs(wanted - float(given)) <= 1e-6 * abs(wanted)
-
-    def _same_attributes(self, wanted: Any, node: Any) -> bool:
-        schema = self.chain.onnx.defs.get_schema(node.op_type)
-        both = []
-        for item in (wanted, node):
-            about = {
-                name: self.chain.onnx.helper.get_attribute_value(attribute.default_value)
-                for name, attribute in schema.attributes.items()
-                if attribute.default_value.name
-            } | self.chain._attributes(item)
-            if about.get("axis") == -1:  # of two
-                about["axis"] = 1
-            both.append(about)
-        return both[0].keys() == both[1].keys() and all(
-            self._equal(both[0][name], both[1][name]) for name in both[0]
-        )

@@ -299,8 +299,9 @@ def _read_npy_table(path: str, target: str | None, need_target: bool) -> Table:
 def _read_npz(path: str, need_target: bool) -> Table:
     try:
         with zipfile.ZipFile(path) as archive:
-            X = _numbers(read_member(archive, path, "X"), f"{path}: X")
-            y = read_member(archive, path, "y") if need_target else None
+            size = os.path.getsize(path)
+            X = _numbers(read_member(archive, path, "X", size), f"{path}: X")
+            y = read_member(archive, path, "y", size) if need_target else None
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
         raise ValueError(f"{path}: damaged NPZ file: {error}") from None
     if y is not None and (y.ndim not in (1, 2) or len(y) != len(X)):
@@ -311,14 +312,15 @@ def _read_npz(path: str, need_target: bool) -> Table:
     return Table(X, y, path)
 
 
-def read_member(archive: zipfile.ZipFile, path: str, name: str) -> NDArray[Any]:
+def read_member(archive: zipfile.ZipFile, path: str, name: str, size: int) -> NDArray[Any]:
+    """An array of an NPZ file of this size."""
     try:
         member = archive.getinfo(f"{name}.npy")
     except KeyError:
         found = ", ".join(item.removesuffix(".npy") for item in archive.namelist()[:12])
         raise ValueError(f"{path}: no array {name}; expected X and y, found {found}") from None
     # Deflate packs at most 1032 to 1: a claim beyond that is a lie, told before memory is taken.
-    packed = min(member.compress_size, os.path.getsize(path))
+    packed = min(member.compress_size, size)
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{path}: {name} is packed in an unknown way; write it with numpy.savez")
     if member.file_size > 1032 * packed + 1024:
@@ -342,7 +344,7 @@ def _read_npy(stream: IO[bytes], size: int, name: str) -> NDArray[Any]:
             raise ValueError(f"{size} bytes, expected {expected} for shape {shape} of {dtype}")
         stream.seek(0)
         return npy.read_array(stream, allow_pickle=False)
-    except (ValueError, TypeError, EOFError) as error:
+    except (ValueError, TypeError, EOFError, RecursionError, MemoryError) as error:
         raise ValueError(f"{name}: not a usable NPY array: {error}") from None
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cbackprop.exceptions import ModelFileError
-from cbackprop.io import layers
+from cbackprop.io import container, layers
 
 if TYPE_CHECKING:
     from cbackprop.network import Network
@@ -29,13 +30,13 @@ def save(net: Network) -> dict[str, Array]:
     return result
 
 
-def load(cls: type[Network], state: Any, settings: dict[str, Any]) -> Network:
+def load(
+    cls: type[Network], state: Any, settings: dict[str, Any], what: str = "state_dict"
+) -> Network:
     """`Network.from_torch`."""
-    what = "state_dict"
     if isinstance(state, str | os.PathLike):
-        what = os.fspath(state)
-        state = _read(what)
-    elif callable(getattr(state, "state_dict", None)):
+        return loads(cls, os.fspath(state), Path(state).read_bytes(), settings)
+    if callable(getattr(state, "state_dict", None)):
         state = state.state_dict()
     if isinstance(state, Mapping):
         weights, biases = _by_name({k: _array(what, k, v) for k, v in state.items()}, what)
@@ -54,29 +55,34 @@ def load(cls: type[Network], state: Any, settings: dict[str, Any]) -> Network:
     )
 
 
-def _read(path: str) -> dict[str, Array]:
+def loads(cls: type[Network], name: str, data: bytes, settings: dict[str, Any]) -> Network:
+    """The network from the bytes of a .safetensors file of this name."""
+    return load(cls, _read(name, data), settings, name)
+
+
+def _read(path: str, data: bytes) -> dict[str, Array]:
     try:
         import safetensors
-        from safetensors.numpy import load_file
+        import safetensors.numpy
     except ImportError:
         raise ImportError(
             'from_torch of a file needs safetensors: pip install "cbackprop[safetensors]"'
         ) from None
     try:
-        found: dict[str, Array] = load_file(path)
-    except FileNotFoundError:
-        raise
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        found: dict[str, Array] = safetensors.numpy.load(data)
+    except (safetensors.SafetensorError, MemoryError, *container.WRONG) as error:
         raise ModelFileError(
-            f"{path}: not a safetensors file of float32 or float64 ({error}); files of torch.save "
-            "are pickles, which run code: save the state_dict with safetensors.torch.save_file"
+            f"{path}: not a safetensors file of float32 or float64 ({container.short(error)}); "
+            "files of torch.save are pickles, which run code: save the state_dict with "
+            "safetensors.torch.save_file"
         ) from None
     # Such files keep their tensors in an order of their own, so that only numbers tell.
     numbers = {name: [int(n) for n in re.findall(r"\d{1,18}", name)[:8]] for name in found}
     layers_of = {name.rpartition(".")[0]: order for name, order in numbers.items()}
     if len({tuple(order) for order in layers_of.values()}) != len(layers_of):
+        names = container.short(", ".join(sorted(found)))
         raise ModelFileError(
-            f"{path}: the names {', '.join(sorted(found)[:8])} do not tell the order of layers; "
+            f"{path}: the names {names} do not tell the order of layers; "
             "give from_torch a dict in order: safetensors.numpy.load_file reads one"
         )
     return {name: found[name] for name in sorted(found, key=lambda name: numbers[name])}
@@ -89,6 +95,8 @@ def _array(what: str, name: str, value: Any) -> Array:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{what}: {name}: {error}; convert it to float32") from None
+    if not array.size:
+        raise ModelFileError(f"{what}: {name} has shape {array.shape}, expected no length of 0")
     if array.dtype.kind != "f":
         raise ModelFileError(f"{what}: {name} has dtype {array.dtype}, expected float32 or float64")
     return array
