@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import cbackprop
 from cbackprop import Network, _bench, certify, costs, reference
 from cbackprop import activations as activation_rows
+from cbackprop._output import CommandFailedError
 from cbackprop.datasets import Dataset, load_digits
 from cbackprop.io import tables
 
@@ -31,10 +32,6 @@ __all__ = [
 _DEMO_SIZES = [64, 60, 10]
 _DEMO_BATCH_SIZE = 10
 _DEMO_LEARNING_RATE = 1.0
-
-
-class CommandFailedError(Exception):
-    """The command is right and its data readable, yet it cannot be done: exit code 1."""
 
 
 # cbackprop demo
@@ -159,7 +156,7 @@ def save(net: Network, path: str) -> None:
 # cbackprop predict, evaluate, certify, info
 
 
-def _held_out(arguments: argparse.Namespace, net: Network, need_target: bool) -> list[Any]:
+def held_out(arguments: argparse.Namespace, net: Network, need_target: bool) -> list[Any]:
     """X and y of DATA, the held-out part if it has one, with the width the model wants."""
     task = "regress" if _is_regression(net) else "classify"
     table = read(arguments, arguments.data, task, need_target)
@@ -182,7 +179,7 @@ def _is_regression(net: Network) -> bool:
 def run_predict(arguments: argparse.Namespace) -> int:
     """Write the labels, or real outputs, of DATA."""
     net = cbackprop.load(arguments.model)
-    X, _ = _held_out(arguments, net, need_target=False)
+    X, _ = held_out(arguments, net, need_target=False)
     rows: Iterable[list[str]]
     if arguments.probabilities:
         rows = _probabilities(arguments, net, X)
@@ -190,7 +187,7 @@ def run_predict(arguments: argparse.Namespace) -> int:
         rows = ([str(value) for value in row] for row in net.predict(X))
     else:
         rows = ([_cell(label)] for label in net.classify(X))
-    if arguments.output in (None, "-"):
+    if arguments.output == "-":
         csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
     else:
         with open(arguments.output, "w", encoding="utf-8", newline="") as stream:
@@ -225,7 +222,7 @@ def _cell(label: object) -> str:
 def run_evaluate(arguments: argparse.Namespace) -> int:
     """Print cost and score of a model on DATA."""
     net = cbackprop.load(arguments.model)
-    for name, value in net.evaluate(*_held_out(arguments, net, need_target=True)).items():
+    for name, value in net.evaluate(*held_out(arguments, net, need_target=True)).items():
         print(f"{name}: {value:.6g}")
     return 0
 
@@ -233,7 +230,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
 def run_certify(arguments: argparse.Namespace) -> int:
     """Print the certificate of a model on the first rows of DATA."""
     net = cbackprop.load(arguments.model)
-    X, y = _held_out(arguments, net, need_target=True)
+    X, y = held_out(arguments, net, need_target=True)
     if arguments.rows < 1:
         raise ValueError(f"--rows {arguments.rows}: expected 1 or more")
     certificate = certify(net, X[: arguments.rows], y[: arguments.rows])

@@ -113,6 +113,16 @@ PAGES = {
         ("cbackprop export digits.model digits.h",
          "cbackprop export digits.model net.h --name digits"),
     ),
+    "report": Page(
+        "what a model learned and does on data, in one HTML page",
+        "Writes one file that opens in any browser, offline: the curves of the training, how fast\n"
+        "each layer learned, the confusion matrix, the rows of DATA with the largest costs, a\n"
+        "certificate of the four equations, settings and versions. Needs matplotlib:\n"
+        'pip install "cbackprop[plot]".',
+        _DATA,
+        ("cbackprop report digits.model digits -o digits.html",
+         "cbackprop report iris.model new.csv --target species -o - > iris.html"),
+    ),
     "bench": Page(
         "training speed beside NumPy's on made-up data, in about ten seconds",
         "Prints a line for each network: microseconds a step, arithmetic a second, and how many\n"

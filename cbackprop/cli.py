@@ -1,5 +1,5 @@
 """The command line: ``cbackprop demo | train | predict | evaluate | certify | info | export |
-bench``.
+report | bench``.
 
 Exit codes: 0 done, 1 training (or a save, or a certificate) failed, 2 a mistake in the command or
 its data, 130 interrupted, 141 the reader of the output has gone.
@@ -19,9 +19,11 @@ from typing import Any, NoReturn
 import cbackprop
 from cbackprop import _commands as commands
 from cbackprop import _export_command as export_command
+from cbackprop import _report_command as report_command
 from cbackprop import _train_command as train_command
 from cbackprop._bench import WORKLOADS
 from cbackprop._help import EXIT_STATUS, PAGES
+from cbackprop._output import CommandFailedError
 from cbackprop.activations import ACTIVATIONS
 from cbackprop.costs import COSTS
 from cbackprop.initializers import INITIALIZERS
@@ -71,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(arguments, f"training diverged, nothing is saved: {error}", 1)
     except MemoryError as error:
         return _complain(arguments, f"out of memory: {error}", 1)
-    except commands.CommandFailedError as error:
+    except CommandFailedError as error:
         return _complain(arguments, str(error), 1)
     except (ValueError, TypeError, OSError) as error:
         return _complain(arguments, str(error), 2)
@@ -148,7 +150,9 @@ def _parser() -> argparse.ArgumentParser:
     _train_options(_command(add, "train", train_command.run_train))
     predict = _command(add, "predict", commands.run_predict)
     _model_and_data(predict, "column of DATA to drop: a name, or an index")
-    predict.add_argument("--output", metavar="FILE", help="where to write; default: - (stdout)")
+    predict.add_argument(
+        "--output", "-o", metavar="FILE", default="-", help="default: -, standard output"
+    )
     predict.add_argument("--probabilities", action="store_true", help="CSV: label, then outputs")
     evaluate = _command(add, "evaluate", commands.run_evaluate)
     _model_and_data(evaluate, "target column: a name, or an index; default: the last")
@@ -162,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     info = _command(add, "info", commands.run_info)
     info.add_argument("model", metavar="MODEL", help="file written by train --save")
     _export_options(_command(add, "export", export_command.run_export))
+    _report_options(_command(add, "report", report_command.run_report))
     bench = _command(add, "bench", commands.run_bench)
     names = sorted(WORKLOADS)
     bench.add_argument(
@@ -204,6 +209,16 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=export_command.FORMATS, metavar="KIND", help=about)
     about = "what the names in a C header begin with; default: FILE without its end"
     parser.add_argument("--name", metavar="NAME", help=about)
+
+
+def _report_options(parser: argparse.ArgumentParser) -> None:
+    _model_and_data(parser, "target column: a name, or an index; default: the last")
+    parser.add_argument("--labels", metavar="FILE", help="labels file of IDX images")
+    about = "page to write, or - for standard output"
+    parser.add_argument("--output", "-o", metavar="FILE", required=True, help=about)
+    parser.add_argument("--title", metavar="TEXT", help="default: the names of MODEL and DATA")
+    about = "how many rows with large costs to show; default: %(default)s"
+    parser.add_argument("--worst", type=int, default=16, metavar="N", help=about)
 
 
 def _model_and_data(parser: argparse.ArgumentParser, target: str) -> None:

@@ -1033,3 +1033,42 @@ def test_export_offers_what_networks_have_a_method_for(
     assert Path("a.NPZ").read_text() == "all"
     message = refused(capsys, "export", "a.model", "a.npz", "--name", "b")
     assert "--name b: is for C headers only; leave it out" in message
+
+
+# report
+
+
+def test_report(capfdbinary: Any) -> None:
+    pytest.importorskip("matplotlib")
+    write_csv("trees.csv")
+    assert main(["train", "trees.csv", *FAST, "--save", "trees.model"]) == 0
+    assert main(["report", "trees.model", "trees.csv", "-o", "a.html", "--worst", "3"]) == 0
+    page = Path("a.html").read_text(encoding="utf-8")
+    assert "<title>trees.model on trees.csv</title>" in page
+    for part in ("Curves", "Confusion matrix", "Certificate", "elm"):
+        assert part in page
+    assert page.count("<figure") == 3
+    capfdbinary.readouterr()
+    assert main(["report", "trees.model", "trees.csv", "-o", "-", "--title", "<b>"]) == 0
+    assert b"<title>&lt;b&gt;</title>" in capfdbinary.readouterr().out
+
+
+def test_report_refuses(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    write_csv("trees.csv")
+    assert run(capsys, "train", "trees.csv", *FAST, "--save", "m")[0] == 0
+    assert "--output" in refused(capsys, "report", "m", "trees.csv")
+    assert "--worst -1" in refused(capsys, "report", "m", "trees.csv", "-o", "x", "--worst", "-1")
+    code, _, error = run(capsys, "report", "m", "trees.csv", "-o", "no/folder.html")
+    assert code == 1
+    assert "no/folder.html: not written: No such file" in error
+    assert sorted(os.listdir()) == ["m", "trees.csv"]
+
+
+def test_export_to_standard_output(capfdbinary: Any) -> None:
+    Network([2, 3, 2], output="softmax", rng=0).save("a.model")
+    assert main(["export", "a.model", "a.h", "--name", "net"]) == 0
+    capfdbinary.readouterr()
+    assert main(["export", "a.model", "-", "--format", "c", "--name", "net"]) == 0
+    found = capfdbinary.readouterr().out
+    assert found.replace(b"model.h", b"a.h") == Path("a.h").read_bytes()
