@@ -19,6 +19,7 @@ from cbackprop import activations as activation_rows
 from cbackprop._output import CommandFailedError
 from cbackprop.datasets import Dataset, load_digits
 from cbackprop.io import tables
+from cbackprop.io.columns import Columns
 
 __all__ = [
     "CommandFailedError",
@@ -130,7 +131,11 @@ def _best_seconds(run: Callable[[], object], repeats: int = 3) -> float:
 
 
 def read(
-    arguments: argparse.Namespace, source: str, task: str, need_target: bool = True
+    arguments: argparse.Namespace,
+    source: str,
+    task: str,
+    need_target: bool = True,
+    known: Columns | None = None,
 ) -> tables.Table:
     return tables.read_table(
         source,
@@ -139,7 +144,16 @@ def read(
         header=arguments.header,
         task=task,
         need_target=need_target,
+        categorical=_split(getattr(arguments, "categorical", None)),
+        ignore=_split(arguments.ignore),
+        missing=getattr(arguments, "missing", "refuse"),
+        known=known,
     )
+
+
+def _split(text: str | None) -> list[str]:
+    """Names between commas; one that has a comma stands between quotes."""
+    return [] if text is None else next(csv.reader([text], skipinitialspace=True), [])
 
 
 def names(net: Network) -> str:
@@ -159,17 +173,23 @@ def save(net: Network, path: str) -> None:
 def held_out(arguments: argparse.Namespace, net: Network, need_target: bool) -> list[Any]:
     """X and y of DATA, the held-out part if it has one, with the width the model wants."""
     task = "regress" if _is_regression(net) else "classify"
-    table = read(arguments, arguments.data, task, need_target)
+    table = read(arguments, arguments.data, task, need_target, net._columns)
+    if table.dropped:
+        note = f"{table.name}: {table.dropped} rows with missing values are left out"
+        print(f"cbackprop: note: {note}", file=sys.stderr)
     X, y = (table.X, table.y) if table.X_test is None else (table.X_test, table.y_test)
     if X.shape[1] != net.sizes[0]:
         remedy = "" if arguments.target else "; name a target column among them with --target"
         raise ValueError(
-            f"{arguments.data}: {X.shape[1]} columns of input, {arguments.model} expects "
-            f"{net.sizes[0]}{remedy}"
+            f"{table.name}: {X.shape[1]} columns of input, the model expects {net.sizes[0]}{remedy}"
         )
     if y is None or not need_target:
         return [X, None]
-    return [X, tables.as_reals(y) if task == "regress" else tables.as_labels(y, net.classes)]
+    if task == "regress":
+        return [X, tables.as_reals(y)]
+    if net.classes is None:
+        return [X, tables.as_labels(y)]
+    return [X, tables.known_labels(y, net.classes, table)]
 
 
 def _is_regression(net: Network) -> bool:
@@ -251,6 +271,7 @@ def run_info(arguments: argparse.Namespace) -> int:
             f"{net.history.score_name} {net.history.score[-1]:.6g}"
         )
     print(f"inputs: {_scaling(net)}")
+    _print_columns(net)
     if net.classes is not None:
         print(f"labels: {', '.join(map(str, net.classes))}")
     return 0
@@ -266,6 +287,19 @@ def _scaling(net: Network) -> str:
         elif value != neutral:
             words.append(f"{name} {value:.6g}")
     return ", ".join(words) or "as they are"
+
+
+def _print_columns(net: Network) -> None:
+    """What the inputs are called, and what training learned of them."""
+    columns = net._columns
+    if columns is None:
+        return
+    if columns.names is not None or columns.words:
+        print(f"columns: {', '.join(columns.titles())}")
+    if columns.target is not None:
+        print(f"target: {columns.target}")
+    if columns.missing != "refuse":
+        print(f"missing values: {columns.missing}")
 
 
 def run_bench(arguments: argparse.Namespace) -> int:

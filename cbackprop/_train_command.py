@@ -17,6 +17,7 @@ from cbackprop import EarlyStopping, History, Network, optimizers, schedules
 from cbackprop._commands import hyphenated, names, read, save
 from cbackprop._names import unknown
 from cbackprop.io import tables
+from cbackprop.io.columns import Columns
 
 _SGD_LEARNING_RATE = 0.1
 # Inputs beyond this saturate a sigmoid from the start.
@@ -28,7 +29,7 @@ _SAME = (
     "max_norm", "clip_norm", "clip_value", "label_smoothing", "validation_split", "class_weight",
     "compute",
 )  # fmt: skip
-_OPTIONS = {"sizes": "layers", "n_threads": "threads", "rng": "seed"}
+_OPTIONS = {"sizes": "layers", "n_threads": "threads", "rng": "seed", "input_scale": "scale"}
 
 # --schedule: its forms, and what they make of the rate, the epochs and their numbers.
 _SCHEDULES: dict[str, Callable[..., Any]] = {
@@ -63,16 +64,25 @@ def run_train(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.save:
         _check_writable(arguments.save, [arguments.data, arguments.test])
+    if arguments.data == arguments.test == "-":
+        raise ValueError("--test -: standard input is DATA already; name a file")
     table = read(arguments, arguments.data, arguments.task)
     task = tables.choose_task(table) if arguments.task == "auto" else arguments.task
-    test = None if arguments.test is None else read(arguments, arguments.test, task)
+    test = None
+    if arguments.test is not None:
+        test = read(arguments, arguments.test, task, known=table.columns)
     X, y, X_test, y_test = tables.split(table, test, arguments.test_fraction, arguments.seed)
+    columns = table.columns
+    if columns is not None:
+        columns = columns.learned(X, table.name)
+        X = columns.filled(X)
+        X_test = None if X_test is None else columns.filled(X_test)
     classes = None
     if task == "classify":
         classes = tables.class_labels(table, arguments.classes)
         y = tables.as_labels(y, classes)
         if y_test is not None:
-            y_test = tables.known_labels(y_test, classes, arguments.test or table.name)
+            y_test = tables.known_labels(y_test, classes, test or table)
         outputs, what = len(classes), f"{len(classes)} classes"
     else:
         if arguments.classes:
@@ -81,9 +91,10 @@ def _run(arguments: argparse.Namespace) -> int:
         y_test = None if y_test is None else tables.as_reals(y_test)
         outputs = 1 if y.ndim == 1 else y.shape[1]
         what = f"{outputs} real target{'s' * (outputs > 1)}"
-    net = _network(arguments, table, X, outputs, classes)
+    net = _network(arguments, table, X, outputs, classes, columns)
     if not arguments.quiet:
         held_out = "" if X_test is None else f"; {len(X_test)} rows held out"
+        held_out += _left_out(table)
         print(f"{table.name}: {len(X)} rows, {X.shape[1]} inputs, {what}{held_out}")
         print(f"network: {hyphenated(net.sizes)}, {names(net)}", flush=True)
         _note_large_inputs(net, X)
@@ -105,14 +116,15 @@ def _network(
     X: NDArray[Any],
     outputs: int,
     classes: NDArray[Any] | None,
+    columns: Columns | None,
 ) -> Network:
-    scale: Any = arguments.input_scale
+    scale: Any = arguments.scale
     shift: Any = 0.0
     if scale is None:
         scale = table.input_scale
-    elif scale == "standard":
-        scale, shift = tables.standard_scale(X)
-    return Network(
+    elif isinstance(scale, str):
+        scale, shift = tables.scaling(scale, X, None if columns is None else columns.hot)
+    net = Network(
         [X.shape[1], *arguments.layers, outputs],
         activation=_one_or_list(arguments.activation),
         output=arguments.output or ("identity" if classes is None else "softmax"),
@@ -124,6 +136,13 @@ def _network(
         classes=classes,
         rng=arguments.seed,
     )
+    if columns is not None and columns != Columns(X.shape[1]):
+        net._columns = columns
+    return net
+
+
+def _left_out(table: tables.Table) -> str:
+    return f"; {table.dropped} with missing values left out" if table.dropped else ""
 
 
 def _one_or_list(text: str) -> Any:
@@ -135,7 +154,7 @@ def _one_or_list(text: str) -> Any:
 def _note_large_inputs(net: Network, X: NDArray[Any]) -> None:
     largest = float(np.abs(X[:1000] * net.input_scale + net.input_shift).max())
     if largest > _LARGE_INPUT:
-        note = f"inputs reach {largest:.4g}; --input-scale standard often trains better"
+        note = f"inputs reach {largest:.4g}; --scale standard often trains better"
         print(f"cbackprop: note: {note}", file=sys.stderr)
 
 
@@ -188,7 +207,7 @@ def schedule_of(text: str, eta: float, epochs: int) -> Any:
 
 def options_named(error: Exception, arguments: argparse.Namespace) -> Exception:
     """The same error, with the option's name where the message begins with the argument's."""
-    found = re.match(r"(\w+)(?=\b)", str(error))
+    found = re.match(r"(\w+)(?=[ \[])", str(error))
     name = _OPTIONS.get(found[1], found[1]) if found else ""
     if found is None or not hasattr(arguments, name):
         return error
@@ -197,6 +216,8 @@ def options_named(error: Exception, arguments: argparse.Namespace) -> Exception:
 
 def _check_writable(path: str, sources: Iterable[str | None]) -> None:
     """Find out before the work whether its result can be stored."""
+    if path == "-":
+        raise ValueError("--save -: a model is a file, expected its name")
     folder = os.path.dirname(path) or "."
     try:
         if os.path.isdir(path):

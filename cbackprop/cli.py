@@ -23,10 +23,13 @@ from cbackprop import _report_command as report_command
 from cbackprop import _train_command as train_command
 from cbackprop._bench import WORKLOADS
 from cbackprop._help import EXIT_STATUS, PAGES
+from cbackprop._names import meant
 from cbackprop._output import CommandFailedError
 from cbackprop.activations import ACTIVATIONS
 from cbackprop.costs import COSTS
 from cbackprop.initializers import INITIALIZERS
+from cbackprop.io import tables
+from cbackprop.io.columns import MISSING
 from cbackprop.optimizers import OPTIMIZERS
 
 __all__ = ["main"]
@@ -75,8 +78,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(arguments, f"out of memory: {error}", 1)
     except CommandFailedError as error:
         return _complain(arguments, str(error), 1)
-    except (ValueError, TypeError, OSError) as error:
+    except OSError as error:
+        return _complain(arguments, _of_system(error), 2)
+    except (ValueError, TypeError, ImportError) as error:
         return _complain(arguments, str(error), 2)
+
+
+def _of_system(error: OSError) -> str:
+    """The file, what the system says of it, and what may help."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    remedy = ""
+    if isinstance(error, FileNotFoundError):
+        remedy = meant(str(error.filename), tables.NAMED) or "; check its name and the folder"
+    elif isinstance(error, IsADirectoryError):
+        remedy = "; expected a file"
+    return f"{error.filename}: {error.strerror}{remedy}"
 
 
 def _say(text: str) -> None:
@@ -108,9 +125,11 @@ def _neurons(text: str) -> int:
 
 def _scale(text: str) -> float | str:
     try:
-        return text if text == "standard" else float(text)
+        if text in ("standard", "minmax"):
+            return text
+        return 1.0 if text == "none" else float(text)
     except ValueError:
-        message = f"{text!r}, expected a number or 'standard'"
+        message = f"{text!r}, expected standard, minmax, none, or a number"
         raise argparse.ArgumentTypeError(message) from None
 
 
@@ -229,6 +248,8 @@ def _model_and_data(parser: argparse.ArgumentParser, target: str) -> None:
 
 
 def _header_option(parser: argparse.ArgumentParser) -> None:
+    about = "columns to leave out: names or indices, between commas"
+    parser.add_argument("--ignore", metavar="COLUMN[,...]", help=about)
     about = "whether line 1 of a CSV file holds names; default: auto, told by its content"
     parser.add_argument("--header", choices=["auto", "yes", "no"], default="auto", help=about)
 
@@ -262,6 +283,20 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     add("data", metavar="DATA", help="data file or named data set, see below")
     add("--target", metavar="COLUMN", help="a name, or an index; default: the last column")
     _header_option(parser)
+    add(
+        "--categorical",
+        metavar="COLUMN[,...]",
+        help="columns whose numbers are to be taken for words, too; columns that hold words are "
+        "found without it. A column of words becomes one input a word",
+    )
+    add(
+        "--missing",
+        choices=MISSING,
+        default=MISSING[0],
+        help="what becomes of fields that are empty, ? or NA, NaN, null, none: an error that names "
+        "the line; the mean of the rows to train on (for words, each word's share); or drop the "
+        "row. Stored with the model; default: %(default)s",
+    )
     add("--labels", metavar="FILE", help="labels file of IDX images")
     add(
         "--task",
@@ -348,11 +383,13 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
         "faster on CPUs that can; default: in the network's dtype",
     )
     add(
+        "--scale",
         "--input-scale",
         type=_scale,
-        metavar="FACTOR",
-        help="what inputs are multiplied by, or 'standard': each to mean 0 and deviation 1; "
-        "stored with the model; default: 1, and 1/16 or 1/255 for images",
+        metavar="HOW",
+        help="standard: each input to mean 0 and deviation 1; minmax: to 0 .. 1; none; or a number "
+        "that inputs are multiplied by. Learned from the rows to train on, stored with the model "
+        "and in every export; words stay 0 and 1. Default: none, and 1/16 or 1/255 for images",
     )
     _demo_options(parser)
     add(

@@ -8,7 +8,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,9 @@ from cbackprop.callbacks import EarlyStopping
 from cbackprop.history import History
 from cbackprop.initializers import Initializer
 from cbackprop.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from cbackprop.io.columns import Columns
 
 Array = NDArray[Any]
 
@@ -160,6 +163,7 @@ class Network(Exchange):
         self.classes = None if classes is None else check.class_labels(classes, self.sizes[-1])
         self._given_classes = self.classes
         self._key = check.random_key(rng)
+        self._columns: Columns | None = None  # of the tables it was trained on, by the command line
         self._start()
         self.reset()
 

@@ -110,7 +110,10 @@ def test_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
         (["train", "digits", "--epochs", "many"], "--epochs"),
         (["train", "digits", "--layers", "x"], "'x' is no number of neurons"),
         (["train", "--layers", "8", "data.csv"], "DATA goes before --layers"),
-        (["train", "digits", "--input-scale", "huge"], "expected a number or 'standard'"),
+        (
+            ["train", "digits", "--scale", "huge"],
+            "expected standard, minmax, none, or a number",
+        ),
         (["train", "digits", "--epochs", "0"], "--epochs = 0"),
         (["train", "digits", "--layers", "0"], "--layers[1] = 0"),
         (["train", "digits", "--activation", "cosine"], "--activation = 'cosine'"),
@@ -357,7 +360,7 @@ def test_test_data_and_classes(capsys: pytest.CaptureFixture[str]) -> None:
     Path("test.csv").write_text("height,width,tree\n0,1,yew\n1,0,elm\n", encoding="utf-8")
     command = ["train", "data.csv", "--test", "test.csv", *FAST]
     message = refused(capsys, *command)
-    assert "yew (row 0" in message
+    assert "label yew (line 2)" in message
     assert "--classes" in message
     code, output, _ = run(
         capsys, *command, "--save", "model", "--classes", "yew", "oak", "elm", "ash"
@@ -388,8 +391,8 @@ def test_input_scale(capsys: pytest.CaptureFixture[str]) -> None:
     assert cbackprop.load("model").input_scale == 0.5
 
 
-def test_standard_scale_of_a_constant_column() -> None:
-    scale, shift = tables.standard_scale(np.array([[3.0, 1.0], [3.0, 2.0]]))
+def test_scale_of_a_constant_column() -> None:
+    scale, shift = tables.scaling("standard", np.array([[3.0, 1.0], [3.0, 2.0]]))
     np.testing.assert_allclose(np.array([3.0, 1.0]) * scale + shift, [0, -1])
 
 
@@ -508,7 +511,7 @@ def test_numbers_of_the_target() -> None:
         ("a\n1\n", "one field, expected two or more"),
         ("1,2,3\n1,2,3\n1,2\n", r"line 3: 2 fields, expected 3"),
         ("1,2,3\n\n1,2,3,4\n", r"line 3: 4 fields, expected 3"),
-        ('1,"2\n3",4\n', "line 2"),
+        ('1,2,3\n1,"2\n3",4\n5,6,7\n', r"line 2, column 1: '2\\n3' is not a number"),
         ("x,y,z\n1,2,3\n1,,3\n", r"line 3, column 'y': missing value ''"),
         ("1,2,3\n1,NA,3\n", r"line 2, column 1: missing value 'NA'"),
         ("1,2,3\n1,nan,3\n", r"line 2, column 1: missing value 'nan'"),
@@ -518,7 +521,7 @@ def test_numbers_of_the_target() -> None:
         ("1,2,3\n4,5,nan\n", r"line 2, column 2: missing value 'nan'"),
         ("1,2,3\n1,1_000,3\n", r"line 2, column 1: '1_000' is not a number"),
         ("1;2;3\n1,5;2;3\n", r"line 2, column 0: '1,5' is not a number \(decimal point"),
-        ("x,y\nred,1\nblue,2\n", r"line 2, column 'x': 'red' is not a number"),
+        ("x,y\nred,1\nblue,2\n", r"column 'x': 2 different words in 2 rows.*--ignore"),
         ("1,x,3\n1,2,3\n", r"line 1: neither names nor data: 'x'.*--header"),
         ("1,2,3\n1,2,4\n1,2,oops\n", r"line 3, column 2: target 'oops' is not a number"),
         ("1,a\n2,b\n3,c\n", r"column 1: 3 different words in 3 lines.*--task classify"),
@@ -690,10 +693,10 @@ def test_one_output_for_two_labels(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_width_of_the_data(capsys: pytest.CaptureFixture[str]) -> None:
-    write_csv("data.csv", words=False)
+    write_csv("data.csv", words=False, header=False)
     assert run(capsys, "train", "data.csv", *FAST, "--save", "model")[0] == 0
     message = refused(capsys, "predict", "model", "data.csv")
-    assert "3 columns of input, model expects 2" in message
+    assert "3 columns of input, the model expects 2" in message
     assert "--target" in message
     Path("wide.csv").write_text("1,2,3,4\n", encoding="utf-8")
     assert "4 columns" in refused(capsys, "predict", "model", "wide.csv")

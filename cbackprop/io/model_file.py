@@ -29,6 +29,7 @@ from cbackprop._run import Position
 from cbackprop.exceptions import ModelFileError
 from cbackprop.history import History
 from cbackprop.io.atomic import write as write
+from cbackprop.io.columns import Columns
 from cbackprop.network import Network
 
 Array = NDArray[Any]
@@ -112,6 +113,7 @@ def _describe(net: Network) -> dict[str, Any]:
         },
         "score_sums": [_number(x) for x in here.score_sums.tolist()],
         "history": _plain(net.history.to_dict()),
+        **({} if net._columns is None else {"columns": net._columns.to_json()}),
     }
 
 
@@ -316,6 +318,8 @@ def _restore(net: Network, about: dict[str, Any], tensors: dict[str, Array]) -> 
     if state:
         net._position.optimizer = _state(net, state, tensors)
     net.history = _history(about["history"])
+    if about.get("columns") is not None:
+        net._columns = Columns.from_json(about["columns"], sizes[0])
 
 
 def _value(about: dict[str, Any], tensors: dict[str, Array], name: str) -> float | Array:
