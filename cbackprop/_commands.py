@@ -146,7 +146,8 @@ def read(
         need_target=need_target,
         categorical=_split(getattr(arguments, "categorical", None)),
         ignore=_split(arguments.ignore),
-        missing=getattr(arguments, "missing", "refuse"),
+        missing=getattr(arguments, "missing", None) or "refuse",
+        weight=getattr(arguments, "sample_weight", None) if source == arguments.data else None,
         known=known,
     )
 
@@ -172,7 +173,7 @@ def save(net: Network, path: str) -> None:
 
 def held_out(arguments: argparse.Namespace, net: Network, need_target: bool) -> list[Any]:
     """X and y of DATA, the held-out part if it has one, with the width the model wants."""
-    task = "regress" if _is_regression(net) else "classify"
+    task = "regress" if is_regression(net) else "classify"
     table = read(arguments, arguments.data, task, need_target, net._columns)
     if table.dropped:
         note = f"{table.name}: {table.dropped} rows with missing values are left out"
@@ -192,7 +193,7 @@ def held_out(arguments: argparse.Namespace, net: Network, need_target: bool) -> 
     return [X, tables.known_labels(y, net.classes, table)]
 
 
-def _is_regression(net: Network) -> bool:
+def is_regression(net: Network) -> bool:
     return net.classes is None and net.activations[-1].name != "softmax"
 
 
@@ -203,7 +204,7 @@ def run_predict(arguments: argparse.Namespace) -> int:
     rows: Iterable[list[str]]
     if arguments.probabilities:
         rows = _probabilities(arguments, net, X)
-    elif _is_regression(net):
+    elif is_regression(net):
         rows = ([str(value) for value in row] for row in net.predict(X))
     else:
         rows = ([_cell(label)] for label in net.classify(X))
@@ -218,7 +219,7 @@ def run_predict(arguments: argparse.Namespace) -> int:
 def _probabilities(
     arguments: argparse.Namespace, net: Network, X: NDArray[Any]
 ) -> Iterable[list[str]]:
-    if _is_regression(net):
+    if is_regression(net):
         raise ValueError(f"--probabilities: {arguments.model} predicts real numbers, not labels")
     classes = list(range(net.sizes[-1]) if net.classes is None else net.classes)
     # One output for two labels is the probability of the second.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import os
 import sys
 import traceback
@@ -140,6 +141,20 @@ def _probabilities(text: str) -> float | list[float]:
         message = f"{text!r}, expected a number, or numbers between commas"
         raise argparse.ArgumentTypeError(message) from None
     return values if len(values) > 1 else values[0]
+
+
+def _class_weight(text: str) -> str | dict[str, float]:
+    if text == "balanced":
+        return text
+    pairs = [part.rpartition("=")[::2] for part in next(csv.reader([text]), [])]
+    try:
+        weights = {label: float(weight) for label, weight in pairs if label}
+    except ValueError:
+        weights = {}
+    if len(weights) != len(pairs) or not pairs:
+        message = f"{text!r}, expected balanced, or LABEL=WEIGHT between commas"
+        raise argparse.ArgumentTypeError(message)
+    return weights
 
 
 # Options of train that are plain numbers: name, unit, default, meaning.
@@ -292,10 +307,9 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--missing",
         choices=MISSING,
-        default=MISSING[0],
         help="what becomes of fields that are empty, ? or NA, NaN, null, none: an error that names "
         "the line; the mean of the rows to train on (for words, each word's share); or drop the "
-        "row. Stored with the model; default: %(default)s",
+        "row. Stored with the model; default: refuse",
     )
     add("--labels", metavar="FILE", help="labels file of IDX images")
     add(
@@ -305,30 +319,28 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
         help="class labels (words, or integers with few distinct values) or real targets",
     )
     add("--classes", nargs="+", metavar="LABEL", help="all labels, in the order of the outputs")
+    add("--validation", metavar="DATA", help="data to watch the training with, after each epoch")
     add("--test", metavar="DATA", help="data to score the trained network on")
     add("--test-fraction", type=float, metavar="PART", help="hold out this part of the rows")
     add(
         "--layers",
         nargs="*",
         type=_neurons,
-        default=[30],
         metavar="N",
         help="neurons of each hidden layer, or none; default: 30",
     )
     add(
         "--activation",
-        default="sigmoid",
         metavar="NAME",
         help="of hidden layers, one for all or one each between commas: "
-        f"{', '.join(ACTIVATIONS)}; default: %(default)s",
+        f"{', '.join(ACTIVATIONS)}; default: sigmoid",
     )
     add("--output", metavar="NAME", help="activation of the outputs; default: softmax or identity")
     add("--cost", metavar="NAME", help=f"{', '.join(COSTS)}; default: the output's partner")
     add(
         "--init",
         metavar="NAME",
-        default="scaled",
-        help=f"initial weights: {', '.join(INITIALIZERS)}; default: %(default)s",
+        help=f"initial weights: {', '.join(INITIALIZERS)}; default: scaled",
     )
     add("--batch-size", type=int, default=10, metavar="M", help="default: %(default)s")
     add(
@@ -372,10 +384,18 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--class-weight",
-        choices=["balanced"],
-        help="let every label count the same, however many rows it has",
+        type=_class_weight,
+        metavar="WEIGHTS",
+        help="balanced: let every label count the same, however many rows it has; or "
+        "LABEL=WEIGHT between commas, 1 for the others",
     )
-    add("--dtype", choices=["float32", "float64"], default="float32", help="default: %(default)s")
+    add(
+        "--sample-weight",
+        metavar="COLUMN",
+        help="column with the weight of each row, >= 0; no input",
+    )
+    add("--no-shuffle", action="store_true", help="take the rows in their order in every epoch")
+    add("--dtype", choices=["float32", "float64"], help="default: float32")
     add(
         "--compute",
         choices=["bf16"],
@@ -399,3 +419,9 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--quiet", action="store_true", help="no progress, only the result")
     add("--save", metavar="MODEL", help="file to store the network in")
+    add(
+        "--start",
+        metavar="MODEL",
+        help="go on with the network in this file, exactly where its training ended or was "
+        "interrupted; its layers, scaling and columns are its own",
+    )

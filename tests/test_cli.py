@@ -860,6 +860,8 @@ TRAINED = [
     (["--label-smoothing", "0.1"], {"label_smoothing": 0.1}),
     (["--validation-split", "0.2"], {"validation_split": 0.2}),
     (["--class-weight", "balanced"], {"class_weight": "balanced"}),
+    (["--class-weight", "1=3,2=0.5"], {"class_weight": {1: 3.0, 2: 0.5}}),
+    (["--no-shuffle"], {"shuffle": False}),
     (["--init", "he"], {}),
     (["--schedule", "cosine"], {"learning_rate": schedules.Cosine(0.1, 3)}),
     (["--schedule", "one-cycle"], {"learning_rate": schedules.OneCycle(0.1, 3)}),
@@ -919,7 +921,18 @@ def test_an_activation_for_each_layer(capsys: pytest.CaptureFixture[str]) -> Non
         (["--validation-split", "1"], "--validation-split = 1.0, expected a number below 1"),
         (["--early-stopping"], "--early-stopping looks at 'validation_cost'"),
         (["--early-stopping", "0", "--validation-split", ".2"], "patience = 0"),
-        (["--class-weight", "heavy"], "--class-weight: invalid choice: 'heavy'"),
+        (
+            ["--class-weight", "heavy"],
+            "--class-weight: 'heavy', expected balanced, or LABEL=WEIGHT",
+        ),
+        (["--class-weight", "1=3,2"], "expected balanced, or LABEL=WEIGHT"),
+        (["--class-weight", "9=3"], "--class-weight of 9, but the labels are [0, 1, 2]"),
+        (["--class-weight", "ash=3"], "the labels are integers, 0, 1, 2"),
+        (["--sample-weight", "0"], "--sample-weight 0: is for CSV and Parquet files only"),
+        (["--start", "none"], "none: No such file"),
+        (["--start", "data.npz"], "data.npz: model file: "),
+        (["--start", "m", "--layers", "8"], "--layers: is the network's own with --start m"),
+        (["--validation", "data.npz", "--validation-split", "0.1"], "--validation and"),
         (["--init", "hee"], "--init = 'hee', expected one of"),
         (["--schedule", "cosin"], "--schedule = 'cosin', expected one of: cosine"),
         (["--schedule", "step"], "--schedule = 'step', expected one of: cosine"),
@@ -933,9 +946,77 @@ def test_options_of_training_that_are_refused(
     capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:
     np.savez("data", **dict(zip("Xy", blobs(), strict=True)))
-    command = ["train", "data.npz", "--quiet", "--layers", "8", "--save", "model"]
+    layers = [] if "--start" in options and "--layers" not in options else ["--layers", "8"]
+    command = ["train", "data.npz", "--quiet", *layers, "--save", "model"]
     assert message in refused(capsys, *command, *options)
     assert not Path("model").exists()
+
+
+def same_parameters(one: str, two: str) -> bool:
+    nets = [cbackprop.load(path) for path in (one, two)]
+    return [w.tobytes() for w in nets[0].weights] == [w.tobytes() for w in nets[1].weights]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_training_goes_on_from_a_model(capsys: pytest.CaptureFixture[str], optimizer: str) -> None:
+    write_csv("data.csv")
+    command = ["train", "data.csv", "--optimizer", optimizer, "--epochs"]
+    form = ["--scale", "standard", "--layers", "8", "--dtype", "float64"]
+    assert run(capsys, *command, "4", *form, "--save", "whole")[0] == 0
+    assert run(capsys, *command, "2", *form, "--save", "half")[0] == 0
+    code, output, _ = run(capsys, *command, "2", "--start", "half", "--save", "half")
+    assert code == 0
+    assert "network: 2-8-3, sigmoid, softmax, log_likelihood, float64" in output
+    assert same_parameters("whole", "half")
+    assert len(cbackprop.load("half").history) == 4
+    Path("other.csv").write_text("height,width,tree\n0,1,yew\n1,0,elm\n", encoding="utf-8")
+    message = refused(capsys, "train", "other.csv", "--start", "half")
+    assert "other.csv: label yew (line 2) is not among those trained on (ash, elm, oak)" in message
+
+
+def test_validation_data(capsys: pytest.CaptureFixture[str]) -> None:
+    write_csv("data.csv")
+    write_csv("watch.csv", n=30)
+    command = ["train", "data.csv", *FAST, "--early-stopping", "2", "--save", "model"]
+    code, output, _ = run(capsys, *command, "--validation", "watch.csv")
+    assert code == 0
+    history = cbackprop.load("model").history
+    assert value("validation cost", output) == pytest.approx(history.validation_cost[-1], rel=1e-5)
+    net = Network([2, 8, 3], output="softmax", classes=CLASSES, rng=1)
+    X, y = blobs()
+    X = X.round(6)
+    X_watch, y_watch = blobs(30)
+    stopping = cbackprop.EarlyStopping(patience=2)
+    labels = np.array(CLASSES)
+    net.train(
+        X, labels[y], epochs=60, batch_size=10, learning_rate=1.0, early_stopping=stopping,
+        validation_data=(X_watch.round(6), labels[y_watch]),
+    )  # fmt: skip
+    assert net.history.validation_cost == history.validation_cost
+    assert "standard input is DATA" in refused(capsys, "train", "-", "--validation", "-")
+
+
+def test_the_weight_of_each_row(capsys: pytest.CaptureFixture[str]) -> None:
+    X, y = blobs()
+    weights = np.random.default_rng(1).integers(0, 5, 60)
+    lines = [f"{a:.6f},{w},{b:.6f},{t}\n" for (a, b), w, t in zip(X, weights, y, strict=True)]
+    Path("data.csv").write_text("a,w,b,y\n" + "".join(lines), encoding="utf-8")
+    command = ["train", "data.csv", *FAST, "--sample-weight", "w", "--save", "model"]
+    assert run(capsys, *command)[0] == 0
+    net = Network([2, 8, 3], output="softmax", rng=1)
+    net.train(X.round(6), y, epochs=60, batch_size=10, learning_rate=1.0, sample_weight=weights)
+    net.save("expected")
+    assert same_parameters("model", "expected")
+    assert run(capsys, "evaluate", "model", "data.csv")[0] == 0
+    assert run(capsys, *command, "--test-fraction", "0.5")[0] == 0
+    message = refused(capsys, *command, "--sample-weight", "weight")
+    assert "--sample-weight weight: no such column in a, w, b, y" in message
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pytest.importorskip("pyarrow.csv").read_csv("data.csv")
+    parquet.write_table(table, "data.parquet")
+    command[1] = "data.parquet"
+    assert run(capsys, *command)[0] == 0
+    assert same_parameters("model", "expected")
 
 
 def test_lbfgs_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -114,9 +114,9 @@ def test_words_are_kept_with_the_model(capsys: pytest.CaptureFixture[str]) -> No
     Path("new.csv").write_text("width,color,height\n0,red,1\n0,red,0\n")
     assert "no column 'colour', which" in refused(capsys, "predict", "m", "new.csv")
     assert "did you mean 'color'?" in refused(capsys, "predict", "m", "new.csv")
-    Path("new.csv").write_text("width,colour,height,treee\n0,red,1,ash\n0,red,0,ash\n")
+    Path("new.csv").write_text("width,colour,height,trees\n0,red,1,ash\n0,red,0,ash\n")
     message = refused(capsys, "evaluate", "m", "new.csv")
-    assert "no column 'tree', the target of the training; did you mean 'treee'?" in message
+    assert "no column 'tree', the target of the training; did you mean 'trees'?" in message
     Path("new.csv").write_text("width,colour,height,tree\n0,red,1,ash\n0,red,0,oak\n")
     message = refused(capsys, "evaluate", "m", "new.csv")
     assert "new.csv: label oak (line 3) is not among those trained on (ash, elm)" in message

@@ -33,6 +33,7 @@ __all__ = [
     "not_a_number",
     "target_column",
     "unique",
+    "weight_column",
     "whole_rows",
 ]
 
@@ -182,6 +183,7 @@ class Reading:
     categorical: Sequence[str] = ()
     ignore: Sequence[str] = ()
     missing: str = "refuse"
+    weight: str | None = None
     known: Columns | None = None
 
     @property
@@ -333,7 +335,9 @@ def chosen(
                     f"{meant(name, names)}; add or rename it, or say --header no"
                 )
         return [names.index(name) for name in known.names]
-    left_out = {column_index(source, text, width, names, "--ignore") for text in reading.ignore}
+    options = [("--ignore", text) for text in reading.ignore]
+    options += [] if reading.weight is None else [("--sample-weight", reading.weight)]
+    left_out = {column_index(source, text, width, names, option) for option, text in options}
     inputs = [i for i in range(width) if i != column and i not in left_out]
     if known is not None and len(inputs) != known.count:
         remedy = "" if reading.target else "; name a target column among them with --target"
@@ -343,6 +347,15 @@ def chosen(
     if not inputs:
         raise ValueError(f"{source}: no column is left as an input")
     return inputs
+
+
+def weight_column(
+    source: str, width: int, names: Sequence[str] | None, reading: Reading
+) -> list[int]:
+    """The column of the rows' weights, if there is one."""
+    if reading.weight is None:
+        return []
+    return [column_index(source, reading.weight, width, names, "--sample-weight")]
 
 
 def coders_for(

@@ -40,6 +40,7 @@ class Content(NamedTuple):
         Rows left out for missing values.
     lines : sequence of int
         The line of the file, or row counted from 0, that each row comes from.
+    weights : ndarray of float64, shape (n,), or None
     """
 
     X: Array
@@ -47,6 +48,7 @@ class Content(NamedTuple):
     columns: Columns
     dropped: int
     lines: Sequence[int]
+    weights: Array | None
 
 
 def read_csv(stream: BinaryIO, source: str, reading: Reading) -> Content:
@@ -141,15 +143,18 @@ def _parse(rows: _Rows, source: str, reading: Reading) -> Content:
     words = [i for i in inputs if cols.are_words(fields[i] for _, fields in head)]
     coders = cols.coders_for(source, inputs, names, width, words, reading)
     values, lines, targets = array("d"), array("q"), list[str]()
-    pick = _picker(inputs)
+    taken = [*inputs, *cols.weight_column(source, width, names, reading)]
+    pick = _picker(taken)
     for line, fields in chain(head, rows):
         _refuse_ragged(source, line, fields, width)
         lines.append(line)
         if column is not None and reading.need_target:
             targets.append(fields[column].strip())
-        values.extend(_row(source, line, pick(fields), inputs, titles, coders, reading))
-    X = np.frombuffer(values).reshape(len(lines), len(inputs))
-    whole = cols.whole_rows(source, "line", lines, [titles[i] for i in inputs], X, reading)
+        values.extend(_row(source, line, pick(fields), taken, titles, coders, reading))
+    X = np.frombuffer(values).reshape(len(lines), len(taken))
+    whole = cols.whole_rows(source, "line", lines, [titles[i] for i in taken], X, reading)
+    weights = X[:, -1] if len(taken) > len(inputs) else None
+    X = X[:, : len(inputs)]
     y = None
     if targets and column is not None:
         y, whole = _target(source, titles[column], targets, lines, whole, reading)
@@ -163,7 +168,8 @@ def _parse(rows: _Rows, source: str, reading: Reading) -> Content:
     )
     X = columns.filled(columns.expand(X[whole]))
     kept = np.frombuffer(lines, np.int64)[whole].tolist()
-    return Content(X, y, columns, len(lines) - len(X), kept)
+    weights = None if weights is None else weights[whole]
+    return Content(X, y, columns, len(lines) - len(X), kept, weights)
 
 
 def _refuse_ragged(source: str, line: int, fields: Sequence[str], width: int) -> None:

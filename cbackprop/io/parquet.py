@@ -52,14 +52,17 @@ def read_parquet(stream: BinaryIO, source: str, reading: Reading) -> Content:
         and cols.are_words(_first(arrow, table.column(i)))
     ]
     coders = cols.coders_for(source, inputs, names, len(names), words, reading)
-    titles = [f"column {names[i]!r}" for i in inputs]
-    X = np.empty((table.num_rows, len(inputs)))
-    for k, i in enumerate(inputs):
+    taken = [*inputs, *cols.weight_column(source, len(names), names, reading)]
+    titles = [f"column {names[i]!r}" for i in taken]
+    X = np.empty((table.num_rows, len(taken)))
+    for k, i in enumerate(taken):
         if k in coders:
             X[:, k] = _codes(arrow, table.column(i), coders[k], source, titles[k])
         else:
             X[:, k] = _numbers(arrow, table.column(i), source, titles[k], reading)
     whole = cols.whole_rows(source, "row", range(len(X)), titles, X, reading)
+    weights = X[:, -1] if len(taken) > len(inputs) else None
+    X = X[:, : len(inputs)]
     y = None
     if column is not None and reading.need_target:
         title = f"column {names[column]!r}"
@@ -73,7 +76,8 @@ def read_parquet(stream: BinaryIO, source: str, reading: Reading) -> Content:
         None if column is None else names[column],
     )
     rows = np.flatnonzero(whole).tolist()
-    return Content(columns.filled(columns.expand(X[whole])), y, columns, len(X) - len(rows), rows)
+    dropped, X = len(X) - len(rows), columns.filled(columns.expand(X[whole]))
+    return Content(X, y, columns, dropped, rows, None if weights is None else weights[whole])
 
 
 def _holds_words(are: Any, kind: Any) -> bool:

@@ -67,6 +67,7 @@ class Table:
         Rows left out because something is missing in them.
     lines : sequence of int, optional
         The line of the file that each row comes from, where it has lines.
+    weights : ndarray, shape (n,), optional
     """
 
     X: NDArray[Any]
@@ -79,6 +80,7 @@ class Table:
     columns: Columns | None = None
     dropped: int = 0
     lines: Sequence[int] | None = None
+    weights: NDArray[np.float64] | None = None
 
 
 def read_table(
@@ -92,6 +94,7 @@ def read_table(
     categorical: Sequence[str] = (),
     ignore: Sequence[str] = (),
     missing: str = "refuse",
+    weight: str | None = None,
     known: Columns | None = None,
 ) -> Table:
     """Read a data file or a named data set; the kind is told by the content, not by the suffix.
@@ -116,6 +119,8 @@ def read_table(
         Columns to take for words, and to leave out: names, or indices.
     missing : {"refuse", "mean", "drop"}
         What becomes of missing values. "mean" leaves them NaN, until `filled`.
+    weight : str, optional
+        Name or index of the column with the weight of each row.
     known : Columns, optional
         What a network was trained with: decides columns, words and missing values.
 
@@ -130,7 +135,9 @@ def read_table(
     OSError
         When a file cannot be read.
     """
-    reading = Reading(target, header, task, need_target, categorical, ignore, missing, known)
+    reading = Reading(
+        target, header, task, need_target, categorical, ignore, missing, weight, known
+    )
     if source in NAMED:
         _only_for("IDX images", labels, "--labels")
         _only_for_columns(reading, "CSV, Parquet and NPY files")
@@ -181,10 +188,10 @@ def _read(stream: BinaryIO, source: str, name: str, labels: str | None, reading:
     if start[:4] == b"PAR1":
         from cbackprop.io.parquet import read_parquet
 
-        X, y, columns, dropped, _ = read_parquet(stream, name, reading)
-        return Table(X, y, name, columns=columns, dropped=dropped)
-    X, y, columns, dropped, lines = read_csv(stream, name, reading)
-    return Table(X, y, name, columns=columns, dropped=dropped, lines=lines)
+        X, y, columns, dropped, _, weights = read_parquet(stream, name, reading)
+        return Table(X, y, name, columns=columns, dropped=dropped, weights=weights)
+    X, y, columns, dropped, lines, weights = read_csv(stream, name, reading)
+    return Table(X, y, name, columns=columns, dropped=dropped, lines=lines, weights=weights)
 
 
 def choose_task(table: Table) -> str:
@@ -211,7 +218,8 @@ def choose_task(table: Table) -> str:
 
 
 def split(table: Table, test: Table | None, fraction: float | None, seed: int) -> list[Any]:
-    """X, y to train on and X, y held out: `test`, a `fraction` of the rows, the set's own, or None.
+    """X, y to train on; X, y held out: `test`, a `fraction` of the rows, the set's own, or None;
+    and the weights of the rows to train on.
 
     Raises
     ------
@@ -229,9 +237,9 @@ def split(table: Table, test: Table | None, fraction: float | None, seed: int) -
             raise ValueError(
                 f"{test.name}: {X_test.shape[1]} inputs, expected {X.shape[1]} as in {table.name}"
             )
-        return [X, y, X_test, y_test]
+        return [X, y, X_test, y_test, table.weights]
     if fraction is None:
-        return [X, y, table.X_test, table.y_test]
+        return [X, y, table.X_test, table.y_test, table.weights]
     if table.X_test is not None:
         raise ValueError(f"--test-fraction {fraction}: {table.name} has a held-out part of its own")
     held_out = round(fraction * len(X)) if 0 < fraction < 1 else 0
@@ -242,7 +250,8 @@ def split(table: Table, test: Table | None, fraction: float | None, seed: int) -
         )
     order = np.random.default_rng(seed).permutation(len(X))
     test_rows, rows = np.sort(order[:held_out]), np.sort(order[held_out:])
-    return [X[rows], y[rows], X[test_rows], y[test_rows]]
+    weights = None if table.weights is None else table.weights[rows]
+    return [X[rows], y[rows], X[test_rows], y[test_rows], weights]
 
 
 def as_labels(y: NDArray[Any], classes: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -353,6 +362,7 @@ def _only_for_columns(reading: Reading, kinds: str, arrays: bool = False) -> Non
     _only_for(kinds, reading.target, "--target")
     _only_for("CSV and Parquet files", " ".join(reading.categorical) or None, "--categorical")
     _only_for("CSV and Parquet files", " ".join(reading.ignore) or None, "--ignore")
+    _only_for("CSV and Parquet files", reading.weight, "--sample-weight")
     if not arrays and reading.missing != MISSING[0]:
         _only_for("tables", reading.missing, "--missing")
 
@@ -363,6 +373,7 @@ def _only_for_columns(reading: Reading, kinds: str, arrays: bool = False) -> Non
 def _read_npy_table(stream: BinaryIO, name: str, reading: Reading) -> Table:
     _only_for("CSV and Parquet files", " ".join(reading.categorical) or None, "--categorical")
     _only_for("CSV and Parquet files", " ".join(reading.ignore) or None, "--ignore")
+    _only_for("CSV and Parquet files", reading.weight, "--sample-weight")
     size = stream.seek(0, 2)
     stream.seek(0)
     X = _numbers(_read_npy(stream, size, name), name)
