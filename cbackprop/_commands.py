@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import cbackprop
 from cbackprop import Network, _bench, certify, costs, reference
 from cbackprop import activations as activation_rows
-from cbackprop._output import CommandFailedError
+from cbackprop._output import CommandFailedError, file_for
 from cbackprop.datasets import Dataset, load_digits
 from cbackprop.io import tables
 from cbackprop.io.columns import Columns
@@ -210,9 +210,12 @@ def run_predict(arguments: argparse.Namespace) -> int:
         rows = ([_cell(label)] for label in net.classify(X))
     if arguments.output == "-":
         csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
-    else:
-        with open(arguments.output, "w", encoding="utf-8", newline="") as stream:
-            csv.writer(stream, lineterminator="\n").writerows(rows)
+        return 0
+    with (
+        file_for(arguments.output) as path,
+        open(path, "w", encoding="utf-8", newline="") as stream,
+    ):
+        csv.writer(stream, lineterminator="\n").writerows(rows)
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["EXIT_STATUS", "PAGES", "Page"]
+__all__ = ["ENVIRONMENT", "EXIT_STATUS", "MAIN", "PAGES", "Page"]
 
 
 class Page(NamedTuple):
@@ -19,12 +19,15 @@ class Page(NamedTuple):
     operands : str
         What its operands may be.
     examples : tuple of str
+    files : str
+        What it reads and writes beside its operands.
     """
 
     about: str
     description: str
     operands: str
     examples: tuple[str, ...]
+    files: str = ""
 
 
 EXIT_STATUS = """\
@@ -35,6 +38,33 @@ exit status:
   130  interrupted
   141  the reader of the output has gone
 """
+
+ENVIRONMENT = """\
+environment:
+  CBACKPROP_NUM_THREADS, OMP_NUM_THREADS
+         at most so many threads where --threads gives no number
+  CBACKPROP_ISA
+         portable, avx2, avx512 or neon: the best kernels to use; results are the same
+  CBACKPROP_DATA
+         folder in which the image sets mnist and fashion-mnist are looked for
+  CBACKPROP_TRACEBACK
+         1: as --traceback
+"""
+
+MAIN = (
+    """\
+Every command has a page of its own, with examples: cbackprop COMMAND --help
+Start with: cbackprop demo
+
+completion of commands, options and names by the shell, after pip install "cbackprop[completion]":
+  bash   eval "$(register-python-argcomplete cbackprop)"        in ~/.bashrc
+  zsh    eval "$(register-python-argcomplete cbackprop)"        in ~/.zshrc, after compinit
+  fish   register-python-argcomplete --shell fish cbackprop | source
+                                                                in ~/.config/fish/config.fish
+
+"""
+    + EXIT_STATUS
+)
 
 _DATA = """\
 DATA is a file, its kind told by its content; - for one on standard input; or a named data set:
@@ -73,7 +103,13 @@ PAGES = {
             "cbackprop train iris.csv --target species --scale standard --save iris.model",
             "cbackprop train houses.csv --task regress --test-fraction 0.2 --layers 30 20",
             "cbackprop train fashion-mnist --output sigmoid --cost quadratic --learning-rate 3",
+            "cbackprop train more.csv --start iris.model --epochs 10 --save iris.model",
+            "gunzip -c flights.csv.gz | cbackprop train - --target delay --missing mean",
         ),
+        "files:\n"
+        "  MODEL  one file with the network, the state of its training and what was learned of\n"
+        "         the columns; replaced when the new one is whole. Ctrl-C ends training after the\n"
+        "         mini-batch: the network as it is goes to --save, and --start goes on with it.\n",
     ),
     "predict": Page(
         "labels, or real outputs, for data",

@@ -708,7 +708,9 @@ def test_output_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> No
     write_csv("data.csv", words=False)
     assert run(capsys, "train", "data.csv", *FAST, "--save", "model")[0] == 0
     command = ["predict", "model", "data.csv", "--target", "-1", "--output", "no/folder.csv"]
-    assert "no/folder.csv" in refused(capsys, *command)
+    code, output, error = run(capsys, *command)
+    assert (code, output) == (1, "")
+    assert error == "cbackprop: error: no/folder.csv: not written: No such file or directory\n"
 
 
 # How training may end
@@ -1156,3 +1158,44 @@ def test_export_to_standard_output(capfdbinary: Any) -> None:
     assert main(["export", "a.model", "-", "--format", "c", "--name", "net"]) == 0
     found = capfdbinary.readouterr().out
     assert found.replace(b"model.h", b"a.h") == Path("a.h").read_bytes()
+
+
+# What shells ask
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("cbackprop ex", ["export"]),
+        ("cbackprop train dig", ["digits"]),
+        ("cbackprop train data", ["data.csv"]),
+        ("cbackprop train digits --cost log_", ["log_cosh", "log_likelihood"]),
+        ("cbackprop train digits --optimizer adam", ["adam", "adamw"]),
+        ("cbackprop train digits --scale m", ["minmax"]),
+        ("cbackprop predict x data", ["data.csv"]),
+    ],
+)
+def test_completion(line: str, offered: list[str]) -> None:
+    pytest.importorskip("argcomplete")
+    write_csv("data.csv")
+    environment = {
+        **os.environ, "_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "COMP_LINE": line,
+        "COMP_POINT": str(len(line)), "_ARGCOMPLETE_STDOUT_FILENAME": "offered",
+    }  # fmt: skip
+    code = "import sys; from cbackprop.cli import main; sys.exit(main())"
+    subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=True)
+    assert sorted(word.strip() for word in Path("offered").read_text().splitlines()) == offered
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+@pytest.mark.parametrize(("command", "code"), [(["train", "--help"], 0), (["info", "model"], 141)])
+def test_nobody_reads(command: list[str], code: int) -> None:
+    Network([2, 1], rng=0).save("model")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "cbackprop", *command],
+            stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (code, "")
