@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -21,6 +22,7 @@ from typing import Any, NoReturn
 import cbackprop
 from cbackprop import _commands as commands
 from cbackprop import _export_command as export_command
+from cbackprop import _info_command as info_command
 from cbackprop import _report_command as report_command
 from cbackprop import _train_command as train_command
 from cbackprop._arguments import column_options, data_argument, running_options
@@ -53,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["train", "digits", "--layers", "0", "--quiet"])  # complains on stderr
     2
     """
+    if sys.stderr is None:  # closed: complaints have nowhere to go
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        _say("error: standard output is closed; send it to a file or to /dev/null")
+        return 2
     parser = _parser()
     if "_ARGCOMPLETE" in os.environ:  # a shell asks; see the page of cbackprop --help
         with contextlib.suppress(ImportError):
@@ -71,9 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # The interpreter flushes stdout once more on its way out: give it a place to go.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 141
     except KeyboardInterrupt as error:
         return _complain(arguments, str(error) or "interrupted", 130, "")
@@ -84,15 +89,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CommandFailedError as error:
         return _complain(arguments, str(error), 1)
     except OSError as error:
-        return _complain(arguments, _of_system(error), 2)
+        if error.errno == errno.ENOSPC:
+            _forget_output()
+        return _complain(arguments, _of_system(error), 1 if error.errno == errno.ENOSPC else 2)
     except (ValueError, TypeError, ImportError) as error:
         return _complain(arguments, str(error), 2)
+
+
+def _forget_output() -> None:
+    """The interpreter flushes stdout once more on its way out: give it a place to go."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _of_system(error: OSError) -> str:
     """The file, what the system says of it, and what may help."""
     if error.filename is None or error.strerror is None:
-        return str(error)
+        return error.strerror or str(error)
     remedy = ""
     if isinstance(error, FileNotFoundError):
         remedy = meant(str(error.filename), tables.NAMED) or "; check its name and the folder"
@@ -147,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     certifying.add_argument(
         "--rows", type=int, default=10, metavar="N", help="rows to use; default: %(default)s"
     )
-    info = _command(add, "info", commands.run_info)
+    info = _command(add, "info", info_command.run_info)
     info.add_argument("model", metavar="MODEL", help="file written by train --save")
     _export_options(_command(add, "export", export_command.run_export))
     _report_options(_command(add, "report", report_command.run_report))

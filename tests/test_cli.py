@@ -1199,3 +1199,48 @@ def test_nobody_reads(command: list[str], code: int) -> None:
             stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60,
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (code, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX shell")
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        ("train - <&-", 2, "standard input: empty, expected data (- means standard input)"),
+        ("train - </dev/null", 2, "standard input: empty, expected data"),
+        ("info model >&-", 2, "standard output is closed; send it to a file or to /dev/null"),
+        ("export model - --format c >&-", 2, "standard output is closed"),
+        ("info model >/dev/full", 1, "No space left on device"),
+        ("export model - --format c >/dev/full", 1, "No space left on device"),
+        ("predict model d.npz >/dev/full", 1, "No space left on device"),
+        ("train digits --epochs 1 --layers 2>&- >/dev/null", 0, ""),
+        ("train no.csv 2>&-", 2, ""),
+    ],
+)
+def test_streams_that_are_closed_or_full(command: str, code: int, message: str) -> None:
+    if "/dev/full" in command and not Path("/dev/full").is_char_device():
+        pytest.skip("no /dev/full")
+    Network([2, 1], rng=0).save("model")
+    np.savez("d.npz", X=np.zeros((50000, 2)))
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" -m cbackprop {command}', sys.executable],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == code
+    if message:
+        assert done.stderr.startswith(f"cbackprop: error: {message}")
+    assert done.stderr.count("\n") == bool(message)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX pipes")
+def test_what_is_no_file_is_written_to_and_not_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    import threading
+
+    Network([2, 1], rng=0).save("model")
+    os.mkfifo("pipe")
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(Path("pipe").read_bytes()))
+    reader.start()
+    assert run(capsys, "export", "model", "pipe", "--format", "c", "--name", "net")[0] == 0
+    reader.join(timeout=30)
+    assert read[0].startswith(b"/* 2 - 1 sigmoid")
+    assert Path("pipe").is_fifo()

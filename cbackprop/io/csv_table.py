@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cbackprop.io import columns as cols
 from cbackprop.io.columns import Columns, Reading
+from cbackprop.io.words import Coder, are_words, is_missing, is_number
 
 __all__ = ["Content", "read_csv"]
 
@@ -140,7 +141,7 @@ def _parse(rows: _Rows, source: str, reading: Reading) -> Content:
     column = cols.target_column(source, width, names, reading)
     inputs = cols.chosen(source, width, names, column, reading)
     titles = [f"column {i}" if names is None else f"column {names[i]!r}" for i in range(width)]
-    words = [i for i in inputs if cols.are_words(fields[i] for _, fields in head)]
+    words = [i for i in inputs if are_words(fields[i] for _, fields in head)]
     coders = cols.coders_for(source, inputs, names, width, words, reading)
     values, lines, targets = array("d"), array("q"), list[str]()
     taken = [*inputs, *cols.weight_column(source, width, names, reading)]
@@ -192,7 +193,7 @@ def _row(
     fields: list[Any],
     inputs: Sequence[int],
     titles: Sequence[str],
-    coders: dict[int, cols.Coder],
+    coders: dict[int, Coder],
     reading: Reading,
 ) -> list[float]:
     """The numbers of one line, and the codes of its words."""
@@ -213,8 +214,8 @@ def _row(
     except ValueError:
         pass
     for i, field in enumerate(fields):
-        if type(field) is str and cols.is_number(field) is None:
-            if not cols.is_missing(field) or reading.rule == "refuse":
+        if type(field) is str and is_number(field) is None:
+            if not is_missing(field) or reading.rule == "refuse":
                 message = cols.not_a_number(field, reading)
                 raise ValueError(f"{source}: line {line}, {titles[inputs[i]]}: {message}")
             fields[i] = math.nan
@@ -242,20 +243,20 @@ def _has_header(
     none of them has."""
     known, target = reading.known, reading.target
     named = [*reading.ignore, *reading.categorical, *([] if target is None else [target])]
-    if any(cols.is_number(name) is None for name in named):
+    if any(is_number(name) is None for name in named):
         return True
     if known is not None and known.names is not None and set(known.names) <= set(names):
         return True
     width = len(names)
     column = width - 1 if reading.need_target else None
-    if target is not None and cols.is_number(target) is not None and abs(int(target)) <= width:
+    if target is not None and is_number(target) is not None and abs(int(target)) <= width:
         column = int(target) % width
-    words = [i for i, name in enumerate(names) if name and cols.is_number(name) is None]
+    words = [i for i, name in enumerate(names) if name and is_number(name) is None]
     below = [[fields[i] for _, fields in head[1:]] for i in range(width)]
     over_numbers = [i for i in words if _numbers(below[i])]
     numbers = [
-        i for i, name in enumerate(names) if i != column and cols.is_number(name) is not None
-        and not cols.is_missing(name)
+        i for i, name in enumerate(names) if i != column and is_number(name) is not None
+        and not is_missing(name)
     ]  # fmt: skip
     if column in over_numbers:
         return True
@@ -272,8 +273,8 @@ def _has_header(
 
 def _numbers(texts: list[str]) -> bool:
     """Whether a column holds numbers and nothing else, but for what is missing."""
-    present = [text for text in texts if not cols.is_missing(text)]
-    return bool(present) and all(cols.is_number(text) is not None for text in present)
+    present = [text for text in texts if not is_missing(text)]
+    return bool(present) and all(is_number(text) is not None for text in present)
 
 
 # The target
@@ -283,14 +284,14 @@ def _target(
     source: str, title: str, texts: list[str], lines: array[int], whole: Array, reading: Reading
 ) -> tuple[Array, Array]:
     """The targets of the rows that stay, and which these are."""
-    numbers = [cols.is_number(text) for text in texts]
+    numbers = [is_number(text) for text in texts]
     words = [text for text, number in zip(texts, numbers, strict=True) if number is None]
-    real = sum(not cols.is_missing(text) for text in words)
+    real = sum(not is_missing(text) for text in words)
     regress = reading.task == "regress" or (
         reading.task == "auto" and 2 * real < len(texts) - len(words) + real
     )
     for row, (text, number) in enumerate(zip(texts, numbers, strict=True)):
-        if text in ("", "?") or (cols.is_missing(text) and (regress or not real)):
+        if text in ("", "?") or (is_missing(text) and (regress or not real)):
             if reading.rule == "drop":
                 whole[row] = False
             elif whole[row]:

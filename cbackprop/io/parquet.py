@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from cbackprop import _extras
 from cbackprop.io import columns as cols
-from cbackprop.io.columns import Coder, Columns, Reading
+from cbackprop.io.columns import Columns, Reading
 from cbackprop.io.csv_table import Content
+from cbackprop.io.words import Coder, are_words, is_missing, is_number
 
 __all__ = ["read_parquet"]
 
@@ -48,8 +49,7 @@ def read_parquet(stream: BinaryIO, source: str, reading: Reading) -> Content:
     words = [
         i
         for i in inputs
-        if _holds_words(are, table.column(i).type)
-        and cols.are_words(_first(arrow, table.column(i)))
+        if _holds_words(are, table.column(i).type) and are_words(_first(arrow, table.column(i)))
     ]
     coders = cols.coders_for(source, inputs, names, len(names), words, reading)
     taken = [*inputs, *cols.weight_column(source, len(names), names, reading)]
@@ -126,10 +126,10 @@ def _numbers(arrow: Any, column: Any, source: str, title: str, reading: Reading)
         words, index = _words(arrow, column, source, title)
         values = np.full(len(words) + 1, np.nan)
         for i, word in enumerate(words):
-            number = cols.is_number(word)
+            number = is_number(word)
             if number is not None:
                 values[i] = number
-            elif not cols.is_missing(word):
+            elif not is_missing(word):
                 row = int((index == i).argmax())
                 message = cols.not_a_number(word, reading)
                 raise ValueError(f"{source}: row {row}, {title}: {message}")

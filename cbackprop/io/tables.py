@@ -163,7 +163,7 @@ def _opened(source: str) -> BinaryIO:
     """A stream of bytes that can be rewound."""
     if source != "-":
         return open(source, "rb")
-    content = sys.stdin.buffer.read()
+    content = b"" if sys.stdin is None else sys.stdin.buffer.read()
     if not content:
         raise ValueError("standard input: empty, expected data (- means standard input)")
     return io.BytesIO(content)
