@@ -16,25 +16,22 @@ from numpy.typing import NDArray
 import cbackprop
 from cbackprop import Network, _bench, certify, costs, reference
 from cbackprop import activations as activation_rows
+from cbackprop._output import CommandFailedError, file_for
 from cbackprop.datasets import Dataset, load_digits
 from cbackprop.io import tables
+from cbackprop.io.columns import Columns
 
 __all__ = [
     "CommandFailedError",
     "run_certify",
     "run_demo",
     "run_evaluate",
-    "run_info",
     "run_predict",
 ]
 
 _DEMO_SIZES = [64, 60, 10]
 _DEMO_BATCH_SIZE = 10
 _DEMO_LEARNING_RATE = 1.0
-
-
-class CommandFailedError(Exception):
-    """The command is right and its data readable, yet it cannot be done: exit code 1."""
 
 
 # cbackprop demo
@@ -133,7 +130,11 @@ def _best_seconds(run: Callable[[], object], repeats: int = 3) -> float:
 
 
 def read(
-    arguments: argparse.Namespace, source: str, task: str, need_target: bool = True
+    arguments: argparse.Namespace,
+    source: str,
+    task: str,
+    need_target: bool = True,
+    known: Columns | None = None,
 ) -> tables.Table:
     return tables.read_table(
         source,
@@ -142,7 +143,17 @@ def read(
         header=arguments.header,
         task=task,
         need_target=need_target,
+        categorical=_split(getattr(arguments, "categorical", None)),
+        ignore=_split(arguments.ignore),
+        missing=getattr(arguments, "missing", None) or "refuse",
+        weight=getattr(arguments, "sample_weight", None) if source == arguments.data else None,
+        known=known,
     )
+
+
+def _split(text: str | None) -> list[str]:
+    """Names between commas; one that has a comma stands between quotes."""
+    return [] if text is None else next(csv.reader([text], skipinitialspace=True), [])
 
 
 def names(net: Network) -> str:
@@ -156,52 +167,61 @@ def save(net: Network, path: str) -> None:
         raise CommandFailedError(f"--save {path}: not saved: {error}") from error
 
 
-# cbackprop predict, evaluate, certify, info
+# cbackprop predict, evaluate, certify, bench
 
 
-def _held_out(arguments: argparse.Namespace, net: Network, need_target: bool) -> list[Any]:
+def held_out(arguments: argparse.Namespace, net: Network, need_target: bool) -> list[Any]:
     """X and y of DATA, the held-out part if it has one, with the width the model wants."""
-    task = "regress" if _is_regression(net) else "classify"
-    table = read(arguments, arguments.data, task, need_target)
+    task = "regress" if is_regression(net) else "classify"
+    table = read(arguments, arguments.data, task, need_target, net._columns)
+    if table.dropped:
+        note = f"{table.name}: {table.dropped} rows with missing values are left out"
+        print(f"cbackprop: note: {note}", file=sys.stderr)
     X, y = (table.X, table.y) if table.X_test is None else (table.X_test, table.y_test)
     if X.shape[1] != net.sizes[0]:
         remedy = "" if arguments.target else "; name a target column among them with --target"
         raise ValueError(
-            f"{arguments.data}: {X.shape[1]} columns of input, {arguments.model} expects "
-            f"{net.sizes[0]}{remedy}"
+            f"{table.name}: {X.shape[1]} columns of input, the model expects {net.sizes[0]}{remedy}"
         )
     if y is None or not need_target:
         return [X, None]
-    return [X, tables.as_reals(y) if task == "regress" else tables.as_labels(y, net.classes)]
+    if task == "regress":
+        return [X, tables.as_reals(y)]
+    if net.classes is None:
+        return [X, tables.as_labels(y)]
+    return [X, tables.known_labels(y, net.classes, table)]
 
 
-def _is_regression(net: Network) -> bool:
+def is_regression(net: Network) -> bool:
     return net.classes is None and net.activations[-1].name != "softmax"
 
 
 def run_predict(arguments: argparse.Namespace) -> int:
     """Write the labels, or real outputs, of DATA."""
     net = cbackprop.load(arguments.model)
-    X, _ = _held_out(arguments, net, need_target=False)
+    X, _ = held_out(arguments, net, need_target=False)
     rows: Iterable[list[str]]
     if arguments.probabilities:
         rows = _probabilities(arguments, net, X)
-    elif _is_regression(net):
+    elif is_regression(net):
         rows = ([str(value) for value in row] for row in net.predict(X))
     else:
         rows = ([_cell(label)] for label in net.classify(X))
-    if arguments.output in (None, "-"):
+    if arguments.output == "-":
         csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
-    else:
-        with open(arguments.output, "w", encoding="utf-8", newline="") as stream:
-            csv.writer(stream, lineterminator="\n").writerows(rows)
+        return 0
+    with (
+        file_for(arguments.output) as path,
+        open(path, "w", encoding="utf-8", newline="") as stream,
+    ):
+        csv.writer(stream, lineterminator="\n").writerows(rows)
     return 0
 
 
 def _probabilities(
     arguments: argparse.Namespace, net: Network, X: NDArray[Any]
 ) -> Iterable[list[str]]:
-    if _is_regression(net):
+    if is_regression(net):
         raise ValueError(f"--probabilities: {arguments.model} predicts real numbers, not labels")
     classes = list(range(net.sizes[-1]) if net.classes is None else net.classes)
     # One output for two labels is the probability of the second.
@@ -225,7 +245,7 @@ def _cell(label: object) -> str:
 def run_evaluate(arguments: argparse.Namespace) -> int:
     """Print cost and score of a model on DATA."""
     net = cbackprop.load(arguments.model)
-    for name, value in net.evaluate(*_held_out(arguments, net, need_target=True)).items():
+    for name, value in net.evaluate(*held_out(arguments, net, need_target=True)).items():
         print(f"{name}: {value:.6g}")
     return 0
 
@@ -233,42 +253,12 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
 def run_certify(arguments: argparse.Namespace) -> int:
     """Print the certificate of a model on the first rows of DATA."""
     net = cbackprop.load(arguments.model)
-    X, y = _held_out(arguments, net, need_target=True)
+    X, y = held_out(arguments, net, need_target=True)
     if arguments.rows < 1:
         raise ValueError(f"--rows {arguments.rows}: expected 1 or more")
     certificate = certify(net, X[: arguments.rows], y[: arguments.rows])
     print(certificate)
     return 0 if certificate.passed else 1
-
-
-def run_info(arguments: argparse.Namespace) -> int:
-    """Print what a model file holds."""
-    net = cbackprop.load(arguments.model)
-    print(net.summary())
-    position = net._position
-    optimizer = f" by {position.optimizer.name}" if position.optimizer is not None else ""
-    print(f"{net.steps:,} mini-batches, {position.epoch:,} epochs trained{optimizer}")
-    if len(net.history):
-        print(
-            f"last epoch: cost {net.history.cost[-1]:.6g}, "
-            f"{net.history.score_name} {net.history.score[-1]:.6g}"
-        )
-    print(f"inputs: {_scaling(net)}")
-    if net.classes is not None:
-        print(f"labels: {', '.join(map(str, net.classes))}")
-    return 0
-
-
-def _scaling(net: Network) -> str:
-    """How the input layer sees X."""
-    words = []
-    for name, neutral in (("scale", 1.0), ("shift", 0.0)):
-        value = getattr(net, f"input_{name}")
-        if isinstance(value, np.ndarray):
-            words.append(f"{name} {value.min():.6g} .. {value.max():.6g}, one a column")
-        elif value != neutral:
-            words.append(f"{name} {value:.6g}")
-    return ", ".join(words) or "as they are"
 
 
 def run_bench(arguments: argparse.Namespace) -> int:

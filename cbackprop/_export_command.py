@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cbackprop
-from cbackprop import Network
-from cbackprop import _commands as commands
+from cbackprop import Network, _output
 
 __all__ = ["FORMATS", "Format", "run_export"]
 
@@ -52,15 +51,13 @@ def run_export(arguments: argparse.Namespace) -> int:
     if arguments.name is not None and kind != "c":
         raise ValueError(f"--name {arguments.name}: is for C headers only; leave it out")
     net = cbackprop.load(arguments.model)
-    path = Path(arguments.file)
-    try:
+    with _output.file_for(arguments.file, "model" + FORMATS[kind].end) as path:
         if kind == "c":
             _export_c(net, path, arguments.name)
         else:
             getattr(net, FORMATS[kind].method)(path)
-    except OSError as error:
-        raise commands.CommandFailedError(f"{path}: not written: {error}") from error
-    print(f"written: {path} ({path.stat().st_size:,} bytes)")
+    if arguments.file != "-":
+        print(f"written: {path} ({path.stat().st_size:,} bytes)")
     return 0
 
 

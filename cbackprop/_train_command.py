@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cbackprop import EarlyStopping, History, Network, optimizers, schedules
-from cbackprop._commands import hyphenated, names, read, save
+import cbackprop
+from cbackprop import EarlyStopping, History, Network, _train_data, optimizers, schedules
+from cbackprop._commands import hyphenated, names, save
 from cbackprop._names import unknown
+from cbackprop._train_data import Data
 from cbackprop.io import tables
+from cbackprop.io.columns import Columns
 
 _SGD_LEARNING_RATE = 0.1
 # Inputs beyond this saturate a sigmoid from the start.
@@ -25,10 +28,16 @@ _LARGE_INPUT = 50.0
 # Options that `Network.train` takes under the same name; and those with another.
 _SAME = (
     "epochs", "batch_size", "optimizer", "l1", "l2", "weight_decay", "dropout", "input_noise",
-    "max_norm", "clip_norm", "clip_value", "label_smoothing", "validation_split", "class_weight",
-    "compute",
+    "max_norm", "clip_norm", "clip_value", "label_smoothing", "validation_split", "compute",
 )  # fmt: skip
-_OPTIONS = {"sizes": "layers", "n_threads": "threads", "rng": "seed"}
+_OPTIONS = {
+    "sizes": "layers", "n_threads": "threads", "rng": "seed", "input_scale": "scale",
+    "validation_data": "validation",
+}  # fmt: skip
+# The form of a new network where no option says another.
+_FORM: dict[str, Any] = {
+    "layers": [30], "activation": "sigmoid", "init": "scaled", "dtype": "float32",
+}  # fmt: skip
 
 # --schedule: its forms, and what they make of the rate, the epochs and their numbers.
 _SCHEDULES: dict[str, Callable[..., Any]] = {
@@ -62,36 +71,26 @@ def run_train(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.save:
-        _check_writable(arguments.save, [arguments.data, arguments.test])
-    table = read(arguments, arguments.data, arguments.task)
-    task = tables.choose_task(table) if arguments.task == "auto" else arguments.task
-    test = None if arguments.test is None else read(arguments, arguments.test, task)
-    X, y, X_test, y_test = tables.split(table, test, arguments.test_fraction, arguments.seed)
-    classes = None
-    if task == "classify":
-        classes = tables.class_labels(table, arguments.classes)
-        y = tables.as_labels(y, classes)
-        if y_test is not None:
-            y_test = tables.known_labels(y_test, classes, arguments.test or table.name)
-        outputs, what = len(classes), f"{len(classes)} classes"
-    else:
-        if arguments.classes:
-            raise ValueError("--classes: the target is real numbers; add --task classify")
-        y = tables.as_reals(y)
-        y_test = None if y_test is None else tables.as_reals(y_test)
-        outputs = 1 if y.ndim == 1 else y.shape[1]
-        what = f"{outputs} real target{'s' * (outputs > 1)}"
-    net = _network(arguments, table, X, outputs, classes)
+        _check_writable(arguments.save, [arguments.data, arguments.test, arguments.validation])
+    start = None if arguments.start is None else _started(arguments)
+    data = _train_data.gather(arguments, start)
+    net = _network(arguments, data) if start is None else start
     if not arguments.quiet:
-        held_out = "" if X_test is None else f"; {len(X_test)} rows held out"
-        print(f"{table.name}: {len(X)} rows, {X.shape[1]} inputs, {what}{held_out}")
+        held_out = "" if data.test is None else f"; {len(data.test[0])} rows held out"
+        left_out = data.table.dropped
+        held_out += f"; {left_out} with missing values left out" if left_out else ""
+        X = data.X
+        print(f"{data.table.name}: {len(X)} rows, {X.shape[1]} inputs, {data.what}{held_out}")
         print(f"network: {hyphenated(net.sizes)}, {names(net)}", flush=True)
         _note_large_inputs(net, X)
-    history = _trained(arguments, net, X, y)
+    history = _trained(arguments, net, data)
     print(f"training cost: {history.cost[-1]:.6g}")
     print(f"training {history.score_name}: {history.score[-1]:.4f}")
-    if X_test is not None:
-        for name, value in net.evaluate(X_test, y_test).items():
+    if history.validation_cost:
+        print(f"validation cost: {history.validation_cost[-1]:.6g}")
+        print(f"validation {history.score_name}: {history.validation_score[-1]:.4f}")
+    if data.test is not None:
+        for name, value in net.evaluate(*data.test).items():
             print(f"test {name}: {value:.6g}" if name == "cost" else f"test {name}: {value:.4f}")
     if arguments.save:
         save(net, arguments.save)
@@ -99,31 +98,40 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _network(
-    arguments: argparse.Namespace,
-    table: tables.Table,
-    X: NDArray[Any],
-    outputs: int,
-    classes: NDArray[Any] | None,
-) -> Network:
-    scale: Any = arguments.input_scale
+def _started(arguments: argparse.Namespace) -> Network:
+    """The network to go on with; it has its own form."""
+    for name in (*_FORM, "output", "cost", "scale", "classes", "categorical", "missing"):
+        if getattr(arguments, name) is not None:
+            raise ValueError(
+                f"--{name}: is the network's own with --start {arguments.start}; leave it out"
+            )
+    return cbackprop.load(arguments.start)
+
+
+def _network(arguments: argparse.Namespace, data: Data) -> Network:
+    X, columns, form = data.X, data.columns, {**_FORM}
+    form.update({name: v for name in _FORM if (v := getattr(arguments, name)) is not None})
+    scale: Any = arguments.scale
     shift: Any = 0.0
     if scale is None:
-        scale = table.input_scale
-    elif scale == "standard":
-        scale, shift = tables.standard_scale(X)
-    return Network(
-        [X.shape[1], *arguments.layers, outputs],
-        activation=_one_or_list(arguments.activation),
-        output=arguments.output or ("identity" if classes is None else "softmax"),
+        scale = data.table.input_scale
+    elif isinstance(scale, str):
+        scale, shift = tables.scaling(scale, X, None if columns is None else columns.hot)
+    net = Network(
+        [X.shape[1], *form["layers"], data.outputs],
+        activation=_one_or_list(form["activation"]),
+        output=arguments.output or ("identity" if data.classes is None else "softmax"),
         cost=arguments.cost,
-        init=arguments.init,
-        dtype=arguments.dtype,
+        init=form["init"],
+        dtype=form["dtype"],
         input_scale=scale,
         input_shift=shift,
-        classes=classes,
+        classes=data.classes,
         rng=arguments.seed,
     )
+    if columns is not None and columns != Columns(X.shape[1]):
+        net._columns = columns
+    return net
 
 
 def _one_or_list(text: str) -> Any:
@@ -135,13 +143,22 @@ def _one_or_list(text: str) -> Any:
 def _note_large_inputs(net: Network, X: NDArray[Any]) -> None:
     largest = float(np.abs(X[:1000] * net.input_scale + net.input_shift).max())
     if largest > _LARGE_INPUT:
-        note = f"inputs reach {largest:.4g}; --input-scale standard often trains better"
+        note = f"inputs reach {largest:.4g}; --scale standard often trains better"
         print(f"cbackprop: note: {note}", file=sys.stderr)
 
 
-def _trained(
-    arguments: argparse.Namespace, net: Network, X: NDArray[Any], y: NDArray[Any]
-) -> History:
+def _class_weight(given: Any, net: Network) -> Any:
+    """ "balanced", or label -> weight with the labels of the network."""
+    if isinstance(given, dict) and net.classes is not None and net.classes.dtype.kind in "iu":
+        try:
+            return {int(label): weight for label, weight in given.items()}
+        except ValueError:
+            known = ", ".join(map(str, net.classes[:8]))
+            raise ValueError(f"--class-weight {given}: the labels are integers, {known}") from None
+    return given
+
+
+def _trained(arguments: argparse.Namespace, net: Network, data: Data) -> History:
     eta: Any = arguments.learning_rate
     if eta is None and arguments.optimizer == "sgd":
         eta = _SGD_LEARNING_RATE
@@ -155,8 +172,12 @@ def _trained(
     same = {name: getattr(arguments, name) for name in _SAME}
     try:
         return net.train(
-            X,
-            y,
+            data.X,
+            data.y,
+            validation_data=data.validation,
+            sample_weight=data.weights,
+            class_weight=_class_weight(arguments.class_weight, net),
+            shuffle=not arguments.no_shuffle,
             learning_rate=eta,
             early_stopping=stopping,
             n_threads=arguments.threads,
@@ -168,6 +189,7 @@ def _trained(
         if arguments.save:
             save(net, arguments.save)
             kept = f"the network as it is now is saved: {arguments.save}"
+            kept += f" (go on with --start {arguments.save})"
         message = f"interrupted after {net.steps} mini-batches; {kept}"
         raise KeyboardInterrupt(message) from None
 
@@ -188,7 +210,7 @@ def schedule_of(text: str, eta: float, epochs: int) -> Any:
 
 def options_named(error: Exception, arguments: argparse.Namespace) -> Exception:
     """The same error, with the option's name where the message begins with the argument's."""
-    found = re.match(r"(\w+)(?=\b)", str(error))
+    found = re.match(r"(\w+)(?=[ \[])", str(error))
     name = _OPTIONS.get(found[1], found[1]) if found else ""
     if found is None or not hasattr(arguments, name):
         return error
@@ -197,6 +219,8 @@ def options_named(error: Exception, arguments: argparse.Namespace) -> Exception:
 
 def _check_writable(path: str, sources: Iterable[str | None]) -> None:
     """Find out before the work whether its result can be stored."""
+    if path == "-":
+        raise ValueError("--save -: a model is a file, expected its name")
     folder = os.path.dirname(path) or "."
     try:
         if os.path.isdir(path):

@@ -1,5 +1,6 @@
+# PYTHON_ARGCOMPLETE_OK
 """The command line: ``cbackprop demo | train | predict | evaluate | certify | info | export |
-bench``.
+report | bench``.
 
 Exit codes: 0 done, 1 training (or a save, or a certificate) failed, 2 a mistake in the command or
 its data, 130 interrupted, 141 the reader of the output has gone.
@@ -9,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
+import importlib
 import os
 import sys
 import traceback
@@ -19,13 +22,16 @@ from typing import Any, NoReturn
 import cbackprop
 from cbackprop import _commands as commands
 from cbackprop import _export_command as export_command
+from cbackprop import _info_command as info_command
+from cbackprop import _report_command as report_command
 from cbackprop import _train_command as train_command
+from cbackprop._arguments import column_options, data_argument, running_options
 from cbackprop._bench import WORKLOADS
-from cbackprop._help import EXIT_STATUS, PAGES
-from cbackprop.activations import ACTIVATIONS
-from cbackprop.costs import COSTS
-from cbackprop.initializers import INITIALIZERS
-from cbackprop.optimizers import OPTIMIZERS
+from cbackprop._help import ENVIRONMENT, EXIT_STATUS, MAIN, PAGES
+from cbackprop._names import meant
+from cbackprop._output import CommandFailedError
+from cbackprop._train_options import add_train_options
+from cbackprop.io import tables
 
 __all__ = ["main"]
 
@@ -49,11 +55,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["train", "digits", "--layers", "0", "--quiet"])  # complains on stderr
     2
     """
+    if sys.stderr is None:  # closed: complaints have nowhere to go
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        _say("error: standard output is closed; send it to a file or to /dev/null")
+        return 2
+    parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks; see the page of cbackprop --help
+        with contextlib.suppress(ImportError):
+            importlib.import_module("argcomplete").autocomplete(parser)
+    arguments = argparse.Namespace(traceback=False)
     try:
-        arguments = _parser().parse_args(argv)
-    except SystemExit as stop:  # --help, --version, or a mistake that is already printed
-        return int(stop.code or 0)
-    try:
+        try:
+            arguments = parser.parse_args(argv)
+        except SystemExit as stop:  # --help, --version, or a mistake that is already printed
+            sys.stdout.flush()
+            return int(stop.code or 0)
         with warnings.catch_warnings():
             warnings.simplefilter("always", cbackprop.LearningWarning)
             warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
@@ -61,9 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # The interpreter flushes stdout once more on its way out: give it a place to go.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 141
     except KeyboardInterrupt as error:
         return _complain(arguments, str(error) or "interrupted", 130, "")
@@ -71,10 +86,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(arguments, f"training diverged, nothing is saved: {error}", 1)
     except MemoryError as error:
         return _complain(arguments, f"out of memory: {error}", 1)
-    except commands.CommandFailedError as error:
+    except CommandFailedError as error:
         return _complain(arguments, str(error), 1)
-    except (ValueError, TypeError, OSError) as error:
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            _forget_output()
+        return _complain(arguments, _of_system(error), 1 if error.errno == errno.ENOSPC else 2)
+    except (ValueError, TypeError, ImportError) as error:
         return _complain(arguments, str(error), 2)
+
+
+def _forget_output() -> None:
+    """The interpreter flushes stdout once more on its way out: give it a place to go."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _of_system(error: OSError) -> str:
+    """The file, what the system says of it, and what may help."""
+    if error.filename is None or error.strerror is None:
+        return error.strerror or str(error)
+    remedy = ""
+    if isinstance(error, FileNotFoundError):
+        remedy = meant(str(error.filename), tables.NAMED) or "; check its name and the folder"
+    elif isinstance(error, IsADirectoryError):
+        remedy = "; expected a file"
+    return f"{error.filename}: {error.strerror}{remedy}"
 
 
 def _say(text: str) -> None:
@@ -96,59 +133,23 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"cbackprop: error: {message} (see {self.prog} --help)\n")
 
 
-def _neurons(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        remedy = "; DATA goes before --layers" if os.path.exists(text) else ""
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of neurons{remedy}") from None
-
-
-def _scale(text: str) -> float | str:
-    try:
-        return text if text == "standard" else float(text)
-    except ValueError:
-        message = f"{text!r}, expected a number or 'standard'"
-        raise argparse.ArgumentTypeError(message) from None
-
-
-def _probabilities(text: str) -> float | list[float]:
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        message = f"{text!r}, expected a number, or numbers between commas"
-        raise argparse.ArgumentTypeError(message) from None
-    return values if len(values) > 1 else values[0]
-
-
-# Options of train that are plain numbers: name, unit, default, meaning.
-_NUMBERS = [
-    ("l1", "LAMBDA", 0.0, "lambda of the penalty lambda/n sum |w|; default: 0"),
-    ("l2", "LAMBDA", 0.0, "lambda of the penalty lambda/2n sum w^2; default: 0"),
-    ("weight-decay", "RATE", None, "decoupled; default: 0.01 for adamw, else 0"),
-    ("max-norm", "C", None, "longest vector of weights into a neuron; default: no limit"),
-    ("clip-norm", "C", None, "longest gradient, of all layers together; default: no limit"),
-    ("clip-value", "C", None, "largest element of the gradient; default: no limit"),
-    ("input-noise", "SD", 0.0, "standard deviation of noise on the scaled inputs; default: 0"),
-    ("label-smoothing", "S", 0.0, "targets become (1-S) y + S/classes; default: 0"),
-    ("validation-split", "PART", 0.0, "part of the training rows held out to watch; default: 0"),
-]
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="cbackprop",
         description="Train neural networks on CPUs by backpropagation.",
-        epilog="cbackprop COMMAND --help tells more, with examples. Start with: cbackprop demo",
+        epilog=MAIN,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     version = f"cbackprop {cbackprop.__version__}"
     parser.add_argument("--version", "-V", action="version", version=version)
     add = parser.add_subparsers(metavar="COMMAND", required=True)
-    _demo_options(_command(add, "demo", commands.run_demo))
-    _train_options(_command(add, "train", train_command.run_train))
+    running_options(_command(add, "demo", commands.run_demo))
+    add_train_options(_command(add, "train", train_command.run_train))
     predict = _command(add, "predict", commands.run_predict)
     _model_and_data(predict, "column of DATA to drop: a name, or an index")
-    predict.add_argument("--output", metavar="FILE", help="where to write; default: - (stdout)")
+    predict.add_argument(
+        "--output", "-o", metavar="FILE", default="-", help="default: -, standard output"
+    )
     predict.add_argument("--probabilities", action="store_true", help="CSV: label, then outputs")
     evaluate = _command(add, "evaluate", commands.run_evaluate)
     _model_and_data(evaluate, "target column: a name, or an index; default: the last")
@@ -159,9 +160,10 @@ def _parser() -> argparse.ArgumentParser:
     certifying.add_argument(
         "--rows", type=int, default=10, metavar="N", help="rows to use; default: %(default)s"
     )
-    info = _command(add, "info", commands.run_info)
+    info = _command(add, "info", info_command.run_info)
     info.add_argument("model", metavar="MODEL", help="file written by train --save")
     _export_options(_command(add, "export", export_command.run_export))
+    _report_options(_command(add, "report", report_command.run_report))
     bench = _command(add, "bench", commands.run_bench)
     names = sorted(WORKLOADS)
     bench.add_argument(
@@ -185,11 +187,12 @@ def _command(
     forms = export_command.FORMATS.items()
     more = "".join(f"  {f.end:<6} {kind}: {f.about}\n" for kind, f in forms if f.about)
     operands = page.operands.replace("{more}", more)
+    parts = (operands, page.files, EXIT_STATUS, ENVIRONMENT, examples)
     parser: argparse.ArgumentParser = add.add_parser(
         name,
         help=page.about,
         description=f"{page.about[0].upper()}{page.about[1:]}.\n\n{page.description}",
-        epilog="\n".join(part for part in (operands, EXIT_STATUS, examples) if part),
+        epilog="\n".join(part for part in parts if part),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
@@ -206,144 +209,18 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", help=about)
 
 
+def _report_options(parser: argparse.ArgumentParser) -> None:
+    _model_and_data(parser, "target column: a name, or an index; default: the last")
+    parser.add_argument("--labels", metavar="FILE", help="labels file of IDX images")
+    about = "page to write, or - for standard output"
+    parser.add_argument("--output", "-o", metavar="FILE", required=True, help=about)
+    parser.add_argument("--title", metavar="TEXT", help="default: the names of MODEL and DATA")
+    about = "how many rows with large costs to show; default: %(default)s"
+    parser.add_argument("--worst", type=int, default=16, metavar="N", help=about)
+
+
 def _model_and_data(parser: argparse.ArgumentParser, target: str) -> None:
     parser.add_argument("model", metavar="MODEL", help="file written by train --save")
-    parser.add_argument("data", metavar="DATA", help="data file; of a named set, the held-out part")
+    data_argument(parser, "data file, or -; of a named set, the held-out part")
     parser.add_argument("--target", metavar="COLUMN", help=target)
-    _header_option(parser)
-
-
-def _header_option(parser: argparse.ArgumentParser) -> None:
-    about = "whether line 1 of a CSV file holds names; default: auto, told by its content"
-    parser.add_argument("--header", choices=["auto", "yes", "no"], default="auto", help=about)
-
-
-def _demo_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
-        "--seed",
-        type=int,
-        metavar="N",
-        default=0,
-        help="of all random numbers; default: %(default)s",
-    )
-    add(
-        "--threads",
-        type=int,
-        metavar="N",
-        help="default: what the machine allows and the work is worth",
-    )
-    add(
-        "--epochs",
-        type=int,
-        metavar="N",
-        default=30,
-        help="passes over the data; default: %(default)s",
-    )
-
-
-def _train_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("data", metavar="DATA", help="data file or named data set, see below")
-    add("--target", metavar="COLUMN", help="a name, or an index; default: the last column")
-    _header_option(parser)
-    add("--labels", metavar="FILE", help="labels file of IDX images")
-    add(
-        "--task",
-        choices=["auto", "classify", "regress"],
-        default="auto",
-        help="class labels (words, or integers with few distinct values) or real targets",
-    )
-    add("--classes", nargs="+", metavar="LABEL", help="all labels, in the order of the outputs")
-    add("--test", metavar="DATA", help="data to score the trained network on")
-    add("--test-fraction", type=float, metavar="PART", help="hold out this part of the rows")
-    add(
-        "--layers",
-        nargs="*",
-        type=_neurons,
-        default=[30],
-        metavar="N",
-        help="neurons of each hidden layer, or none; default: 30",
-    )
-    add(
-        "--activation",
-        default="sigmoid",
-        metavar="NAME",
-        help="of hidden layers, one for all or one each between commas: "
-        f"{', '.join(ACTIVATIONS)}; default: %(default)s",
-    )
-    add("--output", metavar="NAME", help="activation of the outputs; default: softmax or identity")
-    add("--cost", metavar="NAME", help=f"{', '.join(COSTS)}; default: the output's partner")
-    add(
-        "--init",
-        metavar="NAME",
-        default="scaled",
-        help=f"initial weights: {', '.join(INITIALIZERS)}; default: %(default)s",
-    )
-    add("--batch-size", type=int, default=10, metavar="M", help="default: %(default)s")
-    add(
-        "--optimizer",
-        choices=[*OPTIMIZERS, "lbfgs"],
-        default="sgd",
-        metavar="NAME",
-        help=f"{', '.join(OPTIMIZERS)}, lbfgs (needs SciPy); default: %(default)s",
-    )
-    add(
-        "--learning-rate",
-        type=float,
-        metavar="ETA",
-        help="default: 0.1 for sgd, else the optimizer's own",
-    )
-    add(
-        "--schedule",
-        metavar="FORM",
-        help="how the learning rate changes from epoch to epoch: cosine, one-cycle, "
-        "step:EVERY[:FACTOR], exponential:FACTOR, warm-up:EPOCHS, plateau[:FACTOR[:PATIENCE]], "
-        "halve[:PATIENCE]; the last two look at the validation cost and score",
-    )
-    for name, metavar, default, about in _NUMBERS:
-        add(f"--{name}", type=float, default=default, metavar=metavar, help=about)
-    add(
-        "--dropout",
-        type=_probabilities,
-        default=0.0,
-        metavar="P[,P...]",
-        help="probability with which a neuron of a hidden layer is left out of a sample's "
-        "training; or the input's and each hidden layer's between commas; default: 0",
-    )
-    add(
-        "--early-stopping",
-        type=int,
-        nargs="?",
-        const=10,
-        metavar="EPOCHS",
-        help="stop when the validation cost has not fallen for so many epochs (10), and keep "
-        "the best weights; with --validation-split",
-    )
-    add(
-        "--class-weight",
-        choices=["balanced"],
-        help="let every label count the same, however many rows it has",
-    )
-    add("--dtype", choices=["float32", "float64"], default="float32", help="default: %(default)s")
-    add(
-        "--compute",
-        choices=["bf16"],
-        help="multiply numbers rounded to bfloat16 where that is worth it: wide layers train "
-        "faster on CPUs that can; default: in the network's dtype",
-    )
-    add(
-        "--input-scale",
-        type=_scale,
-        metavar="FACTOR",
-        help="what inputs are multiplied by, or 'standard': each to mean 0 and deviation 1; "
-        "stored with the model; default: 1, and 1/16 or 1/255 for images",
-    )
-    _demo_options(parser)
-    add(
-        "--progress",
-        action="store_true",
-        help="say how training goes where standard error is no terminal, too",
-    )
-    add("--quiet", action="store_true", help="no progress, only the result")
-    add("--save", metavar="MODEL", help="file to store the network in")
+    column_options(parser)

@@ -41,6 +41,8 @@ from cbackprop.optimizers import Optimizer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cbackprop.io.columns import Columns
+
 Array = NDArray[Any]
 
 
@@ -165,6 +167,7 @@ class Network(Exchange):
         self.classes = None if classes is None else check.class_labels(classes, self.sizes[-1])
         self._given_classes = self.classes
         self._key = check.random_key(rng)
+        self._columns: Columns | None = None  # of the tables it was trained on, by the command line
         self._start()
         self.reset()
 

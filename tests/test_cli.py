@@ -110,7 +110,10 @@ def test_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
         (["train", "digits", "--epochs", "many"], "--epochs"),
         (["train", "digits", "--layers", "x"], "'x' is no number of neurons"),
         (["train", "--layers", "8", "data.csv"], "DATA goes before --layers"),
-        (["train", "digits", "--input-scale", "huge"], "expected a number or 'standard'"),
+        (
+            ["train", "digits", "--scale", "huge"],
+            "expected standard, minmax, none, or a number",
+        ),
         (["train", "digits", "--epochs", "0"], "--epochs = 0"),
         (["train", "digits", "--layers", "0"], "--layers[1] = 0"),
         (["train", "digits", "--activation", "cosine"], "--activation = 'cosine'"),
@@ -357,7 +360,7 @@ def test_test_data_and_classes(capsys: pytest.CaptureFixture[str]) -> None:
     Path("test.csv").write_text("height,width,tree\n0,1,yew\n1,0,elm\n", encoding="utf-8")
     command = ["train", "data.csv", "--test", "test.csv", *FAST]
     message = refused(capsys, *command)
-    assert "yew (row 0" in message
+    assert "label yew (line 2)" in message
     assert "--classes" in message
     code, output, _ = run(
         capsys, *command, "--save", "model", "--classes", "yew", "oak", "elm", "ash"
@@ -388,8 +391,8 @@ def test_input_scale(capsys: pytest.CaptureFixture[str]) -> None:
     assert cbackprop.load("model").input_scale == 0.5
 
 
-def test_standard_scale_of_a_constant_column() -> None:
-    scale, shift = tables.standard_scale(np.array([[3.0, 1.0], [3.0, 2.0]]))
+def test_scale_of_a_constant_column() -> None:
+    scale, shift = tables.scaling("standard", np.array([[3.0, 1.0], [3.0, 2.0]]))
     np.testing.assert_allclose(np.array([3.0, 1.0]) * scale + shift, [0, -1])
 
 
@@ -508,7 +511,7 @@ def test_numbers_of_the_target() -> None:
         ("a\n1\n", "one field, expected two or more"),
         ("1,2,3\n1,2,3\n1,2\n", r"line 3: 2 fields, expected 3"),
         ("1,2,3\n\n1,2,3,4\n", r"line 3: 4 fields, expected 3"),
-        ('1,"2\n3",4\n', "line 2"),
+        ('1,2,3\n1,"2\n3",4\n5,6,7\n', r"line 2, column 1: '2\\n3' is not a number"),
         ("x,y,z\n1,2,3\n1,,3\n", r"line 3, column 'y': missing value ''"),
         ("1,2,3\n1,NA,3\n", r"line 2, column 1: missing value 'NA'"),
         ("1,2,3\n1,nan,3\n", r"line 2, column 1: missing value 'nan'"),
@@ -518,7 +521,7 @@ def test_numbers_of_the_target() -> None:
         ("1,2,3\n4,5,nan\n", r"line 2, column 2: missing value 'nan'"),
         ("1,2,3\n1,1_000,3\n", r"line 2, column 1: '1_000' is not a number"),
         ("1;2;3\n1,5;2;3\n", r"line 2, column 0: '1,5' is not a number \(decimal point"),
-        ("x,y\nred,1\nblue,2\n", r"line 2, column 'x': 'red' is not a number"),
+        ("x,y\nred,1\nblue,2\n", r"column 'x': 2 different words in 2 rows.*--ignore"),
         ("1,x,3\n1,2,3\n", r"line 1: neither names nor data: 'x'.*--header"),
         ("1,2,3\n1,2,4\n1,2,oops\n", r"line 3, column 2: target 'oops' is not a number"),
         ("1,a\n2,b\n3,c\n", r"column 1: 3 different words in 3 lines.*--task classify"),
@@ -690,10 +693,10 @@ def test_one_output_for_two_labels(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_width_of_the_data(capsys: pytest.CaptureFixture[str]) -> None:
-    write_csv("data.csv", words=False)
+    write_csv("data.csv", words=False, header=False)
     assert run(capsys, "train", "data.csv", *FAST, "--save", "model")[0] == 0
     message = refused(capsys, "predict", "model", "data.csv")
-    assert "3 columns of input, model expects 2" in message
+    assert "3 columns of input, the model expects 2" in message
     assert "--target" in message
     Path("wide.csv").write_text("1,2,3,4\n", encoding="utf-8")
     assert "4 columns" in refused(capsys, "predict", "model", "wide.csv")
@@ -705,7 +708,9 @@ def test_output_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> No
     write_csv("data.csv", words=False)
     assert run(capsys, "train", "data.csv", *FAST, "--save", "model")[0] == 0
     command = ["predict", "model", "data.csv", "--target", "-1", "--output", "no/folder.csv"]
-    assert "no/folder.csv" in refused(capsys, *command)
+    code, output, error = run(capsys, *command)
+    assert (code, output) == (1, "")
+    assert error == "cbackprop: error: no/folder.csv: not written: No such file or directory\n"
 
 
 # How training may end
@@ -857,6 +862,8 @@ TRAINED = [
     (["--label-smoothing", "0.1"], {"label_smoothing": 0.1}),
     (["--validation-split", "0.2"], {"validation_split": 0.2}),
     (["--class-weight", "balanced"], {"class_weight": "balanced"}),
+    (["--class-weight", "1=3,2=0.5"], {"class_weight": {1: 3.0, 2: 0.5}}),
+    (["--no-shuffle"], {"shuffle": False}),
     (["--init", "he"], {}),
     (["--schedule", "cosine"], {"learning_rate": schedules.Cosine(0.1, 3)}),
     (["--schedule", "one-cycle"], {"learning_rate": schedules.OneCycle(0.1, 3)}),
@@ -916,7 +923,18 @@ def test_an_activation_for_each_layer(capsys: pytest.CaptureFixture[str]) -> Non
         (["--validation-split", "1"], "--validation-split = 1.0, expected a number below 1"),
         (["--early-stopping"], "--early-stopping looks at 'validation_cost'"),
         (["--early-stopping", "0", "--validation-split", ".2"], "patience = 0"),
-        (["--class-weight", "heavy"], "--class-weight: invalid choice: 'heavy'"),
+        (
+            ["--class-weight", "heavy"],
+            "--class-weight: 'heavy', expected balanced, or LABEL=WEIGHT",
+        ),
+        (["--class-weight", "1=3,2"], "expected balanced, or LABEL=WEIGHT"),
+        (["--class-weight", "9=3"], "--class-weight of 9, but the labels are [0, 1, 2]"),
+        (["--class-weight", "ash=3"], "the labels are integers, 0, 1, 2"),
+        (["--sample-weight", "0"], "--sample-weight 0: is for CSV and Parquet files only"),
+        (["--start", "none"], "none: No such file"),
+        (["--start", "data.npz"], "data.npz: model file: "),
+        (["--start", "m", "--layers", "8"], "--layers: is the network's own with --start m"),
+        (["--validation", "data.npz", "--validation-split", "0.1"], "--validation and"),
         (["--init", "hee"], "--init = 'hee', expected one of"),
         (["--schedule", "cosin"], "--schedule = 'cosin', expected one of: cosine"),
         (["--schedule", "step"], "--schedule = 'step', expected one of: cosine"),
@@ -930,9 +948,77 @@ def test_options_of_training_that_are_refused(
     capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:
     np.savez("data", **dict(zip("Xy", blobs(), strict=True)))
-    command = ["train", "data.npz", "--quiet", "--layers", "8", "--save", "model"]
+    layers = [] if "--start" in options and "--layers" not in options else ["--layers", "8"]
+    command = ["train", "data.npz", "--quiet", *layers, "--save", "model"]
     assert message in refused(capsys, *command, *options)
     assert not Path("model").exists()
+
+
+def same_parameters(one: str, two: str) -> bool:
+    nets = [cbackprop.load(path) for path in (one, two)]
+    return [w.tobytes() for w in nets[0].weights] == [w.tobytes() for w in nets[1].weights]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_training_goes_on_from_a_model(capsys: pytest.CaptureFixture[str], optimizer: str) -> None:
+    write_csv("data.csv")
+    command = ["train", "data.csv", "--optimizer", optimizer, "--epochs"]
+    form = ["--scale", "standard", "--layers", "8", "--dtype", "float64"]
+    assert run(capsys, *command, "4", *form, "--save", "whole")[0] == 0
+    assert run(capsys, *command, "2", *form, "--save", "half")[0] == 0
+    code, output, _ = run(capsys, *command, "2", "--start", "half", "--save", "half")
+    assert code == 0
+    assert "network: 2-8-3, sigmoid, softmax, log_likelihood, float64" in output
+    assert same_parameters("whole", "half")
+    assert len(cbackprop.load("half").history) == 4
+    Path("other.csv").write_text("height,width,tree\n0,1,yew\n1,0,elm\n", encoding="utf-8")
+    message = refused(capsys, "train", "other.csv", "--start", "half")
+    assert "other.csv: label yew (line 2) is not among those trained on (ash, elm, oak)" in message
+
+
+def test_validation_data(capsys: pytest.CaptureFixture[str]) -> None:
+    write_csv("data.csv")
+    write_csv("watch.csv", n=30)
+    command = ["train", "data.csv", *FAST, "--early-stopping", "2", "--save", "model"]
+    code, output, _ = run(capsys, *command, "--validation", "watch.csv")
+    assert code == 0
+    history = cbackprop.load("model").history
+    assert value("validation cost", output) == pytest.approx(history.validation_cost[-1], rel=1e-5)
+    net = Network([2, 8, 3], output="softmax", classes=CLASSES, rng=1)
+    X, y = blobs()
+    X = X.round(6)
+    X_watch, y_watch = blobs(30)
+    stopping = cbackprop.EarlyStopping(patience=2)
+    labels = np.array(CLASSES)
+    net.train(
+        X, labels[y], epochs=60, batch_size=10, learning_rate=1.0, early_stopping=stopping,
+        validation_data=(X_watch.round(6), labels[y_watch]),
+    )  # fmt: skip
+    assert net.history.validation_cost == history.validation_cost
+    assert "standard input is DATA" in refused(capsys, "train", "-", "--validation", "-")
+
+
+def test_the_weight_of_each_row(capsys: pytest.CaptureFixture[str]) -> None:
+    X, y = blobs()
+    weights = np.random.default_rng(1).integers(0, 5, 60)
+    lines = [f"{a:.6f},{w},{b:.6f},{t}\n" for (a, b), w, t in zip(X, weights, y, strict=True)]
+    Path("data.csv").write_text("a,w,b,y\n" + "".join(lines), encoding="utf-8")
+    command = ["train", "data.csv", *FAST, "--sample-weight", "w", "--save", "model"]
+    assert run(capsys, *command)[0] == 0
+    net = Network([2, 8, 3], output="softmax", rng=1)
+    net.train(X.round(6), y, epochs=60, batch_size=10, learning_rate=1.0, sample_weight=weights)
+    net.save("expected")
+    assert same_parameters("model", "expected")
+    assert run(capsys, "evaluate", "model", "data.csv")[0] == 0
+    assert run(capsys, *command, "--test-fraction", "0.5")[0] == 0
+    message = refused(capsys, *command, "--sample-weight", "weight")
+    assert "--sample-weight weight: no such column in a, w, b, y" in message
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pytest.importorskip("pyarrow.csv").read_csv("data.csv")
+    parquet.write_table(table, "data.parquet")
+    command[1] = "data.parquet"
+    assert run(capsys, *command)[0] == 0
+    assert same_parameters("model", "expected")
 
 
 def test_lbfgs_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -1033,3 +1119,128 @@ def test_export_offers_what_networks_have_a_method_for(
     assert Path("a.NPZ").read_text() == "all"
     message = refused(capsys, "export", "a.model", "a.npz", "--name", "b")
     assert "--name b: is for C headers only; leave it out" in message
+
+
+# report
+
+
+def test_report(capfdbinary: Any) -> None:
+    pytest.importorskip("matplotlib")
+    write_csv("trees.csv")
+    assert main(["train", "trees.csv", *FAST, "--save", "trees.model"]) == 0
+    assert main(["report", "trees.model", "trees.csv", "-o", "a.html", "--worst", "3"]) == 0
+    page = Path("a.html").read_text(encoding="utf-8")
+    assert "<title>trees.model on trees.csv</title>" in page
+    for part in ("Curves", "Confusion matrix", "Certificate", "elm"):
+        assert part in page
+    assert page.partition("Largest costs")[2].partition("Certificate")[0].count("<tr>") == 1 + 3
+    capfdbinary.readouterr()
+    assert main(["report", "trees.model", "trees.csv", "-o", "-", "--title", "<b>"]) == 0
+    assert b"<title>&lt;b&gt;</title>" in capfdbinary.readouterr().out
+
+
+def test_report_refuses(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    write_csv("trees.csv")
+    assert run(capsys, "train", "trees.csv", *FAST, "--save", "m")[0] == 0
+    assert "--output" in refused(capsys, "report", "m", "trees.csv")
+    assert "--worst -1" in refused(capsys, "report", "m", "trees.csv", "-o", "x", "--worst", "-1")
+    code, _, error = run(capsys, "report", "m", "trees.csv", "-o", "no/folder.html")
+    assert code == 1
+    assert "no/folder.html: not written: No such file" in error
+    assert sorted(os.listdir()) == ["m", "trees.csv"]
+
+
+def test_export_to_standard_output(capfdbinary: Any) -> None:
+    Network([2, 3, 2], output="softmax", rng=0).save("a.model")
+    assert main(["export", "a.model", "a.h", "--name", "net"]) == 0
+    capfdbinary.readouterr()
+    assert main(["export", "a.model", "-", "--format", "c", "--name", "net"]) == 0
+    found = capfdbinary.readouterr().out
+    assert found.replace(b"model.h", b"a.h") == Path("a.h").read_bytes()
+
+
+# What shells ask
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("cbackprop ex", ["export"]),
+        ("cbackprop train dig", ["digits"]),
+        ("cbackprop train data", ["data.csv"]),
+        ("cbackprop train digits --cost log_", ["log_cosh", "log_likelihood"]),
+        ("cbackprop train digits --optimizer adam", ["adam", "adamw"]),
+        ("cbackprop train digits --scale m", ["minmax"]),
+        ("cbackprop predict x data", ["data.csv"]),
+    ],
+)
+def test_completion(line: str, offered: list[str]) -> None:
+    pytest.importorskip("argcomplete")
+    write_csv("data.csv")
+    environment = {
+        **os.environ, "_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "COMP_LINE": line,
+        "COMP_POINT": str(len(line)), "_ARGCOMPLETE_STDOUT_FILENAME": "offered",
+    }  # fmt: skip
+    code = "import sys; from cbackprop.cli import main; sys.exit(main())"
+    subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=True)
+    assert sorted(word.strip() for word in Path("offered").read_text().splitlines()) == offered
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+@pytest.mark.parametrize(("command", "code"), [(["train", "--help"], 0), (["info", "model"], 141)])
+def test_nobody_reads(command: list[str], code: int) -> None:
+    Network([2, 1], rng=0).save("model")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "cbackprop", *command],
+            stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX shell")
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        ("train - <&-", 2, "standard input: empty, expected data (- means standard input)"),
+        ("train - </dev/null", 2, "standard input: empty, expected data"),
+        ("info model >&-", 2, "standard output is closed; send it to a file or to /dev/null"),
+        ("export model - --format c >&-", 2, "standard output is closed"),
+        ("info model >/dev/full", 1, "No space left on device"),
+        ("export model - --format c >/dev/full", 1, "No space left on device"),
+        ("predict model d.npz >/dev/full", 1, "No space left on device"),
+        ("train digits --epochs 1 --layers 2>&- >/dev/null", 0, ""),
+        ("train no.csv 2>&-", 2, ""),
+    ],
+)
+def test_streams_that_are_closed_or_full(command: str, code: int, message: str) -> None:
+    if "/dev/full" in command and not Path("/dev/full").is_char_device():
+        pytest.skip("no /dev/full")
+    Network([2, 1], rng=0).save("model")
+    np.savez("d.npz", X=np.zeros((50000, 2)))
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" -m cbackprop {command}', sys.executable],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == code
+    if message:
+        assert done.stderr.startswith(f"cbackprop: error: {message}")
+    assert done.stderr.count("\n") == bool(message)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX pipes")
+def test_what_is_no_file_is_written_to_and_not_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    import threading
+
+    Network([2, 1], rng=0).save("model")
+    os.mkfifo("pipe")
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(Path("pipe").read_bytes()))
+    reader.start()
+    assert run(capsys, "export", "model", "pipe", "--format", "c", "--name", "net")[0] == 0
+    reader.join(timeout=30)
+    assert read[0].startswith(b"/* 2 - 1 sigmoid")
+    assert Path("pipe").is_fifo()

@@ -27,6 +27,9 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
+    if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
+        path.write_bytes(data)
+        return
     # Not mkstemp: its mode is 0600, and the umask cannot be read without changing it for the
     # other threads.
     name = path.parent / f".{path.name}.{secrets.token_hex(8)}"

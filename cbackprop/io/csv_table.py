@@ -1,234 +1,323 @@
-"""CSV files of numbers with, perhaps, a target column: read strictly, complained about by line."""
+"""CSV files of numbers and words: read strictly, complained about by line."""
 
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
-from typing import Any, TextIO
+from operator import itemgetter
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["column_index", "read_csv"]
+from cbackprop.io import columns as cols
+from cbackprop.io.columns import Columns, Reading
+from cbackprop.io.words import Coder, are_words, is_missing, is_number
 
-_MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}
+__all__ = ["Content", "read_csv"]
+
+Array = NDArray[Any]
+_Rows = Iterator[tuple[int, list[str]]]
+
+_NO_TEXT = "no NPY, NPZ, IDX or Parquet file, and no text in UTF-8"
+_HEAD = 1000  # lines by which columns of words are told from columns of numbers
 
 
-def read_csv(
-    path: str, target: str | None, header: str, task: str, need_target: bool
-) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
-    """Read a CSV file: comma, semicolon or tab, UTF-8 with or without a byte order mark.
+class Content(NamedTuple):
+    """What a file of named columns holds.
+
+    Attributes
+    ----------
+    X : ndarray of float64, shape (n, inputs)
+        NaN where a value is missing, unless the reading's columns know what to put there.
+    y : ndarray of int64, float64 or str, shape (n,), or None
+    columns : Columns
+    dropped : int
+        Rows left out for missing values.
+    lines : sequence of int
+        The line of the file, or row counted from 0, that each row comes from.
+    weights : ndarray of float64, shape (n,), or None
+    """
+
+    X: Array
+    y: Array | None
+    columns: Columns
+    dropped: int
+    lines: Sequence[int]
+    weights: Array | None
+
+
+def read_csv(stream: BinaryIO, source: str, reading: Reading) -> Content:
+    """Read a CSV file: comma, semicolon, tab or |, UTF-8 with or without a byte order mark.
 
     Parameters
     ----------
-    path : str
-        The file.
-    target : str or None
-        Name, or index if it is an integer (0 is the first column, -1 the last), of the target
-        column; None: the last if `need_target`, else none.
-    header : {"auto", "yes", "no"}
-        Whether the first line holds names; "auto": yes where it has words and data numbers.
-    task : {"auto", "classify", "regress"}
-        Words in the target are refused for "regress", and for "auto" where most are numbers.
-    need_target : bool
-        False: the target column, if named, is dropped unread.
-
-    Returns
-    -------
-    X : ndarray of float64, shape (n, inputs)
-    y : ndarray of int64, float64 or str, shape (n,), or None
+    stream : binary stream that can be rewound
+    source : str
+        What messages call it.
+    reading : Reading
 
     Raises
     ------
     ValueError
-        For ragged lines, missing values, and fields that are no numbers; names line and column.
+        For ragged lines, missing values where they are refused, and fields that are no numbers;
+        names line and column.
     """
-    with open(path, encoding="utf-8-sig", newline="") as stream:
-        return read_stream(stream, path, target, header, task, need_target)
-
-
-def read_stream(
-    stream: TextIO, path: str, target: str | None, header: str, task: str, need_target: bool
-) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
-    """`read_csv` of a file that is open already; `path` is for messages."""
+    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
     try:
-        sample = stream.read(1 << 16)
-        stream.seek(0)
-        rows = _csv_rows(stream, path, _delimiter(sample))
-        return _parse_csv(rows, path, target, header, task, need_target)
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path}: neither NPY, NPZ or IDX nor text in UTF-8 ({error.reason}); "
-            "a text file in another encoding must be saved again as UTF-8"
-        ) from None
+        sample = text.read(1 << 16)
+        if "\0" in sample:
+            raise ValueError(f"{source}: {_NO_TEXT}")
+        delimiter = _delimiter(sample)
+        text.seek(0)
+        return _parse(_rows(text, source, delimiter), source, reading)
+    except UnicodeDecodeError:
+        raise ValueError(f"{source}: {_not_utf8(stream)}") from None
+    finally:
+        text.detach()
+
+
+def _not_utf8(stream: BinaryIO) -> str:
+    """Where the first bytes are that are no UTF-8, and what the file may be instead."""
+    stream.seek(0)
+    remedy = "a text file in another encoding must be saved again as UTF-8"
+    start = stream.read(1024)
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return f"text in UTF-16; {remedy}"
+    if start.count(0) or sum(byte < 9 for byte in start):
+        return _NO_TEXT
+    stream.seek(0)
+    for line, content in enumerate(stream, start=1):
+        try:
+            content.decode()
+        except UnicodeDecodeError as error:
+            byte = content[error.start]
+            return f"line {line}: byte {byte:#04x} is no text in UTF-8; {remedy}"
+    return f"no text in UTF-8; {remedy}"
 
 
 def _delimiter(sample: str) -> str:
-    """Tab, semicolon or comma: the one the first line has most of, outside quotes."""
+    """Tab, semicolon, comma or bar: the one the first line has most of, outside quotes."""
     first = re.sub(r'"[^"]*"', "", sample.lstrip("\r\n")).splitlines()[:1]
-    return max("\t;,", key=first[0].count) if first else ","
+    return max("\t;,|", key=first[0].count) if first else ","
 
 
-def _csv_rows(stream: TextIO, path: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(stream: io.TextIOWrapper, source: str, delimiter: str) -> _Rows:
     """Line number and fields of every line that is not blank."""
     reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True, strict=True)
+    line = 1
     try:
         for fields in reader:
             if len(fields) > 1 or (fields and fields[0].strip()):
-                yield reader.line_num, fields
+                yield line, fields
+            line = reader.line_num + 1  # fields between quotes may hold ends of lines
     except csv.Error as error:
-        raise ValueError(f"{path}: line {reader.line_num}: {error}") from None
+        hint = ", a quote is not closed" if "unexpected end of data" in str(error) else ""
+        raise ValueError(f"{source}: line {line}: {error}{hint}") from None
 
 
-def _parse_csv(
-    rows: Iterator[tuple[int, list[str]]],
-    path: str,
-    target: str | None,
-    header: str,
-    task: str,
-    need_target: bool,
-) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
-    head = list(islice(rows, 2))
+def _parse(rows: _Rows, source: str, reading: Reading) -> Content:
+    head = list(islice(rows, _HEAD))
     if not head:
-        raise ValueError(f"{path}: empty file, expected lines of numbers")
+        raise ValueError(f"{source}: empty file, expected lines of numbers")
     width = len(head[0][1])
-    if need_target and width < 2:
-        raise ValueError(
-            f"{path}: line {head[0][0]}: one field, expected two or more (inputs and a target), "
-            "divided by comma, semicolon or tab"
-        )
-    names = [name.strip() for name in head[0][1]]
-    column = _csv_target_column(path, names, target, header, need_target)
-    columns = [f"column {i}" for i in range(width)]
-    if header == "yes" or (header == "auto" and _has_header(path, head, column, target)):
-        columns = [f"column {name!r}" for name in names]
+    for line, fields in head:
+        _refuse_ragged(source, line, fields, width)
+    names = _names(source, head, reading)
+    if names is not None:
         del head[0]
-    if column is not None:
-        target_title = columns.pop(column)
-    values, lines, targets = array("d"), array("q"), list[str]()
-    for line, fields in chain(head, rows):
-        if len(fields) != width:
-            raise ValueError(f"{path}: line {line}: {len(fields)} fields, expected {width}")
-        lines.append(line)
-        if column is not None:
-            targets.append(fields.pop(column).strip())
-        try:
-            if "_" in "".join(fields):  # float() reads 1_000 as a thousand
-                raise ValueError
-            values.extend(map(float, fields))
-        except ValueError:
-            i = next(i for i, field in enumerate(fields) if _number(field) is None)
-            raise _bad_number(path, line, columns[i], fields[i]) from None
-    if not lines:
-        raise ValueError(f"{path}: no lines of data below the header")
-    X = np.frombuffer(values).reshape(len(lines), len(columns))
-    finite = np.isfinite(X)
-    if not finite.all():
-        row, i = divmod(int(finite.argmin()), len(columns))
-        raise _bad_number(path, lines[row], columns[i], str(X[row, i]))
-    y = _csv_target(path, target_title, targets, lines, task) if targets and need_target else None
-    return X, y
-
-
-def _csv_target_column(
-    path: str, names: list[str], target: str | None, header: str, need_target: bool
-) -> int | None:
-    if target is None:
-        return len(names) - 1 if need_target else None
-    if _is_index(target):
-        return column_index(path, target, len(names))
-    if header != "no" and names.count(target) == 1:
-        return names.index(target)
-    found = f"{', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
-    what = "several columns have this name" if target in names else f"no such column in {found}"
-    raise ValueError(f"{path}: --target {target}: {what}; an index (-1 is the last) will do too")
-
-
-def _is_index(target: str) -> bool:
-    return re.fullmatch(r"[+-]?\d+", target) is not None
-
-
-def column_index(path: str, target: str, width: int) -> int:
-    """Index, counted from 0, of the column that `target` gives by an index as in Python."""
-    if not _is_index(target) or not -width <= int(target) < width:
+    if not head:
+        raise ValueError(f"{source}: no lines of data below the header")
+    if width < 2 and reading.need_target:
         raise ValueError(
-            f"{path}: --target {target}: the data has {width} columns, "
-            f"expected an index from {-width} to {width - 1}"
+            f"{source}: line {head[0][0]}: one field, expected two or more (inputs and a target), "
+            "divided by comma, semicolon, tab or |"
         )
-    return int(target) % width
+    column = cols.target_column(source, width, names, reading)
+    inputs = cols.chosen(source, width, names, column, reading)
+    titles = [f"column {i}" if names is None else f"column {names[i]!r}" for i in range(width)]
+    words = [i for i in inputs if are_words(fields[i] for _, fields in head)]
+    coders = cols.coders_for(source, inputs, names, width, words, reading)
+    values, lines, targets = array("d"), array("q"), list[str]()
+    taken = [*inputs, *cols.weight_column(source, width, names, reading)]
+    pick = _picker(taken)
+    for line, fields in chain(head, rows):
+        _refuse_ragged(source, line, fields, width)
+        lines.append(line)
+        if column is not None and reading.need_target:
+            targets.append(fields[column].strip())
+        values.extend(_row(source, line, pick(fields), taken, titles, coders, reading))
+    X = np.frombuffer(values).reshape(len(lines), len(taken))
+    whole = cols.whole_rows(source, "line", lines, [titles[i] for i in taken], X, reading)
+    weights = X[:, -1] if len(taken) > len(inputs) else None
+    X = X[:, : len(inputs)]
+    y = None
+    if targets and column is not None:
+        y, whole = _target(source, titles[column], targets, lines, whole, reading)
+    found = {i: coder.settle(X[:, i], source, titles[inputs[i]]) for i, coder in coders.items()}
+    columns = reading.known or Columns(
+        len(inputs),
+        None if names is None else tuple(names[i] for i in inputs),
+        found,
+        reading.missing,
+        None if names is None or column is None else names[column],
+    )
+    X = columns.filled(columns.expand(X[whole]))
+    kept = np.frombuffer(lines, np.int64)[whole].tolist()
+    weights = None if weights is None else weights[whole]
+    return Content(X, y, columns, len(lines) - len(X), kept, weights)
+
+
+def _refuse_ragged(source: str, line: int, fields: Sequence[str], width: int) -> None:
+    if len(fields) != width:
+        raise ValueError(
+            f"{source}: line {line}: {len(fields)} fields, expected {width} as in the first line"
+        )
+
+
+def _picker(inputs: Sequence[int]) -> Callable[[list[str]], list[Any]]:
+    if len(inputs) == 1:
+        return lambda fields: [fields[inputs[0]]]
+    get = itemgetter(*inputs)
+    return lambda fields: list(get(fields))
+
+
+def _row(
+    source: str,
+    line: int,
+    fields: list[Any],
+    inputs: Sequence[int],
+    titles: Sequence[str],
+    coders: dict[int, Coder],
+    reading: Reading,
+) -> list[float]:
+    """The numbers of one line, and the codes of its words."""
+    try:
+        for i, coder in coders.items():
+            text, fields[i] = fields[i], coder(fields[i])
+            if fields[i] != fields[i] and reading.rule == "refuse":
+                message = cols.missing_value(text, reading)
+                raise ValueError(f"{source}: line {line}, {titles[inputs[i]]}: {message}")
+    except KeyError as error:
+        message = coder.unknown(error.args[0])
+        raise ValueError(f"{source}: line {line}, {titles[inputs[i]]}: {message}") from None
+    try:
+        numbers = list(map(float, fields))
+        texts = [field for field in fields if type(field) is str] if coders else fields
+        if "_" not in "".join(texts):  # float() reads 1_000 as a thousand
+            return numbers
+    except ValueError:
+        pass
+    for i, field in enumerate(fields):
+        if type(field) is str and is_number(field) is None:
+            if not is_missing(field) or reading.rule == "refuse":
+                message = cols.not_a_number(field, reading)
+                raise ValueError(f"{source}: line {line}, {titles[inputs[i]]}: {message}")
+            fields[i] = math.nan
+    return list(map(float, fields))
+
+
+# The header
+
+
+def _names(source: str, head: list[tuple[int, list[str]]], reading: Reading) -> list[str] | None:
+    """The names in the first line, None where it holds data."""
+    names = [name.strip() for name in head[0][1]]
+    if reading.header == "no" or (
+        reading.header == "auto" and not _has_header(source, head, names, reading)
+    ):
+        return None
+    cols.unique(source, names)
+    return names
 
 
 def _has_header(
-    path: str, head: list[tuple[int, list[str]]], column: int | None, target: str | None
+    source: str, head: list[tuple[int, list[str]]], names: list[str], reading: Reading
 ) -> bool:
-    """Whether the first line holds names: words where the lines below have numbers."""
-    line, first = head[0]
-    if target is not None and not _is_index(target):
+    """Whether the first line holds names: words where the lines below have numbers, or words that
+    none of them has."""
+    known, target = reading.known, reading.target
+    named = [*reading.ignore, *reading.categorical, *([] if target is None else [target])]
+    if any(is_number(name) is None for name in named):
         return True
-    features = [field for i, field in enumerate(first) if i != column and not _is_missing(field)]
-    words = [field for field in features if _number(field) is None]
-    if words and len(words) == len(features):
+    if known is not None and known.names is not None and set(known.names) <= set(names):
         return True
-    if words:
+    width = len(names)
+    column = width - 1 if reading.need_target else None
+    if target is not None and is_number(target) is not None and abs(int(target)) <= width:
+        column = int(target) % width
+    words = [i for i, name in enumerate(names) if name and is_number(name) is None]
+    below = [[fields[i] for _, fields in head[1:]] for i in range(width)]
+    over_numbers = [i for i in words if _numbers(below[i])]
+    numbers = [
+        i for i, name in enumerate(names) if i != column and is_number(name) is not None
+        and not is_missing(name)
+    ]  # fmt: skip
+    if column in over_numbers:
+        return True
+    if over_numbers and numbers:
         raise ValueError(
-            f"{path}: line {line}: neither names nor data: {words[0]!r} is not a number, "
-            "others are; correct it, or say --header yes or --header no"
+            f"{source}: line {head[0][0]}: neither names nor data: {names[over_numbers[0]]!r} is "
+            f"not a number, {names[numbers[0]]!r} is; correct it, or say --header yes or "
+            "--header no"
         )
-    if column is None or len(head) < 2 or column >= len(head[1][1]):
-        return False
-    return _number(first[column]) is None and _number(head[1][1][column]) is not None
+    if over_numbers or not words or numbers:
+        return bool(over_numbers)
+    return not any(names[i] in map(str.strip, below[i]) for i in words)
 
 
-def _number(text: str) -> float | None:
-    try:
-        return None if "_" in text else float(text)
-    except ValueError:
-        return None
+def _numbers(texts: list[str]) -> bool:
+    """Whether a column holds numbers and nothing else, but for what is missing."""
+    present = [text for text in texts if not is_missing(text)]
+    return bool(present) and all(is_number(text) is not None for text in present)
 
 
-def _is_missing(text: str) -> bool:
-    return text.strip().lower() in _MISSING
+# The target
 
 
-def _bad_number(path: str, line: int, title: str, text: str) -> ValueError:
-    if _is_missing(text):
-        what = f"missing value {text!r}; fill it in or remove the line"
-    elif _number(text) is not None:
-        what = f"{text!r} is not finite"
-    else:
-        short = text if len(text) <= 40 else text[:37] + "..."
-        what = f"{short!r} is not a number (decimal point, no thousands separator)"
-    return ValueError(f"{path}: line {line}, {title}: {what}")
-
-
-def _csv_target(
-    path: str, title: str, targets: list[str], lines: array[int], task: str
-) -> NDArray[Any]:
-    numbers = [_number(text) for text in targets]
-    words = numbers.count(None)
-    regress = task == "regress" or (task == "auto" and 2 * words < len(targets))
-    for line, text, number in zip(lines, targets, numbers, strict=True):
-        if text in ("", "?"):
-            raise _bad_number(path, line, title, text)
-        if number is None and regress:
+def _target(
+    source: str, title: str, texts: list[str], lines: array[int], whole: Array, reading: Reading
+) -> tuple[Array, Array]:
+    """The targets of the rows that stay, and which these are."""
+    numbers = [is_number(text) for text in texts]
+    words = [text for text, number in zip(texts, numbers, strict=True) if number is None]
+    real = sum(not is_missing(text) for text in words)
+    regress = reading.task == "regress" or (
+        reading.task == "auto" and 2 * real < len(texts) - len(words) + real
+    )
+    for row, (text, number) in enumerate(zip(texts, numbers, strict=True)):
+        if text in ("", "?") or (is_missing(text) and (regress or not real)):
+            if reading.rule == "drop":
+                whole[row] = False
+            elif whole[row]:
+                remedy = "remove the line" + (" or say --missing drop" * (reading.known is None))
+                raise ValueError(
+                    f"{source}: line {lines[row]}, {title}: missing value {text!r} in the target; "
+                    f"{remedy}"
+                )
+        elif number is None and regress:
             raise ValueError(
-                f"{path}: line {line}, {title}: target {text!r} is not a number, others are; "
-                "correct it, or say --task classify to take all of them for labels"
+                f"{source}: line {lines[row]}, {title}: target {text!r} is not a number, others "
+                "are; correct it, or say --task classify to take all of them for labels"
             )
-        if not words and not math.isfinite(number or 0.0):
-            raise _bad_number(path, line, title, text)
-    if words:
-        if task == "auto" and 2 * len(set(targets)) > len(targets):
+        elif number is not None and not real and not math.isfinite(number):
+            raise ValueError(f"{source}: line {lines[row]}, {title}: {text!r} is not finite")
+    kept = [text for text, stays in zip(texts, whole.tolist(), strict=True) if stays]
+    if not kept:
+        raise ValueError(f"{source}: every row has a missing value; none is left")
+    if real and not regress:
+        if reading.task == "auto" and 2 * len(set(kept)) > len(kept):
             raise ValueError(
-                f"{path}: {title}: {len(set(targets))} different words in {len(targets)} lines, "
+                f"{source}: {title}: {len(set(kept))} different words in {len(kept)} lines, "
                 "expected a target; name another column with --target, or say --task classify"
             )
-        return np.array(targets)
+        return np.array(kept), whole
     try:
-        return np.array([int(text) for text in targets], np.int64)
+        return np.array([int(text) for text in kept], np.int64), whole
     except (ValueError, OverflowError):
-        return np.array(numbers, np.float64)
+        return np.array([float(text) for text in kept]), whole

@@ -5,8 +5,8 @@ Tensors are ``w1 .. wL`` (n_l, n_{l-1}), ``b1 .. bL`` (n_l,), ``input_scale`` an
 ``optimizer0.w1 .. optimizer0.bL``, ``optimizer1.w1`` and so on: what the last training's
 optimiser remembers of each; of a checkpoint, ``best.w1 .. best.bL`` where early stopping keeps
 some. ``__metadata__`` holds text only, as safetensors wants: the format's version, the network as
-JSON, in it the running call of a checkpoint, and the SHA-256 of the whole file with the digest's own
-64 characters written as zeros. Reading executes nothing; names are looked up in the package's
+JSON, in it the running call of a checkpoint, and the SHA-256 of the whole file with the digest's
+own 64 characters written as zeros. Reading executes nothing; names are looked up in the package's
 tables.
 """
 
@@ -27,6 +27,7 @@ from cbackprop.exceptions import ModelFileError
 from cbackprop.history import History
 from cbackprop.io import container
 from cbackprop.io.atomic import write as write
+from cbackprop.io.columns import Columns
 from cbackprop.network import Network
 
 Array = NDArray[Any]
@@ -90,6 +91,7 @@ def _describe(net: Network) -> dict[str, Any]:
         },
         "score_sums": [_number(x) for x in here.score_sums.tolist()],
         "history": _plain(net.history.to_dict()),
+        **({} if net._columns is None else {"columns": net._columns.to_json()}),
     }
 
 
@@ -256,6 +258,8 @@ def _restore(net: Network, about: dict[str, Any], tensors: dict[str, Array]) -> 
     if state:
         net._position.optimizer = _state(net, state, tensors)
     net.history = _history(about["history"])
+    if about.get("columns") is not None:
+        net._columns = Columns.from_json(about["columns"], sizes[0])
 
 
 def _value(about: dict[str, Any], tensors: dict[str, Array], name: str) -> float | Array:

@@ -1,21 +1,25 @@
-"""Tables of data for the command line: CSV, NPY, NPZ and IDX files, and the named data sets."""
+"""Tables of data for the command line: files, standard input, and the named data sets."""
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
+import sys
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from cbackprop import datasets
-from cbackprop.io.csv_table import column_index, read_csv
+from cbackprop.io.columns import MISSING, Columns, Reading, target_column, whole_rows
+from cbackprop.io.csv_table import read_csv
 
 __all__ = [
     "NAMED",
@@ -26,8 +30,8 @@ __all__ = [
     "class_labels",
     "known_labels",
     "read_table",
+    "scaling",
     "split",
-    "standard_scale",
 ]
 
 NAMED = {
@@ -57,6 +61,13 @@ class Table:
         The factor the image loaders ask for; 1 for all else.
     labels_only : bool
         True where `y` can only be classes (images).
+    columns : Columns, optional
+        What the columns of the file became; None for images.
+    dropped : int
+        Rows left out because something is missing in them.
+    lines : sequence of int, optional
+        The line of the file that each row comes from, where it has lines.
+    weights : ndarray, shape (n,), optional
     """
 
     X: NDArray[Any]
@@ -66,6 +77,10 @@ class Table:
     y_test: NDArray[Any] | None = None
     input_scale: float = 1.0
     labels_only: bool = False
+    columns: Columns | None = None
+    dropped: int = 0
+    lines: Sequence[int] | None = None
+    weights: NDArray[np.float64] | None = None
 
 
 def read_table(
@@ -76,16 +91,22 @@ def read_table(
     header: str = "auto",
     task: str = "auto",
     need_target: bool = True,
+    categorical: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    missing: str = "refuse",
+    weight: str | None = None,
+    known: Columns | None = None,
 ) -> Table:
     """Read a data file or a named data set; the kind is told by the content, not by the suffix.
 
     Parameters
     ----------
     source : str
-        ``digits``, ``mnist``, ``fashion-mnist``, or the path of a CSV, NPY, NPZ or IDX file.
+        ``digits``, ``mnist``, ``fashion-mnist``, the path of a CSV, Parquet, NPY, NPZ or IDX
+        file, or ``-`` for standard input.
     target : str, optional
-        Name or index (0 is the first, -1 the last) of the target column of a CSV or NPY file.
-        Default: the last one if `need_target`, else none.
+        Name or index (0 is the first, -1 the last) of the target column of a CSV, Parquet or NPY
+        file. Default: that of `known`, else the last one, if `need_target`, else none.
     labels : str, optional
         The labels file of an IDX images file; default: the one beside it, found by its name.
     header : {"auto", "yes", "no"}
@@ -94,6 +115,14 @@ def read_table(
         What the target is for: decides whether words are allowed in it.
     need_target : bool
         False for data to predict on.
+    categorical, ignore : sequence of str
+        Columns to take for words, and to leave out: names, or indices.
+    missing : {"refuse", "mean", "drop"}
+        What becomes of missing values. "mean" leaves them NaN, until `filled`.
+    weight : str, optional
+        Name or index of the column with the weight of each row.
+    known : Columns, optional
+        What a network was trained with: decides columns, words and missing values.
 
     Returns
     -------
@@ -106,9 +135,12 @@ def read_table(
     OSError
         When a file cannot be read.
     """
+    reading = Reading(
+        target, header, task, need_target, categorical, ignore, missing, weight, known
+    )
     if source in NAMED:
-        _only_for("CSV and NPY files", target, "--target")
         _only_for("IDX images", labels, "--labels")
+        _only_for_columns(reading, "CSV, Parquet and NPY files")
         images = NAMED[source]()
         return Table(
             images.X_train,
@@ -119,27 +151,47 @@ def read_table(
             images.input_scale,
             labels_only=True,
         )
-    with open(source, "rb") as stream:
-        start = stream.read(6)
+    with _opened(source) as stream:
+        name = "standard input" if source == "-" else source
+        table = _read(stream, source, name, labels, reading)
+    if not len(table.X) or not table.X.shape[1]:
+        raise ValueError(f"{name}: shape {table.X.shape}, expected at least one row and one column")
+    return table
+
+
+def _opened(source: str) -> BinaryIO:
+    """A stream of bytes that can be rewound."""
+    if source != "-":
+        return open(source, "rb")
+    content = b"" if sys.stdin is None else sys.stdin.buffer.read()
+    if not content:
+        raise ValueError("standard input: empty, expected data (- means standard input)")
+    return io.BytesIO(content)
+
+
+def _read(stream: BinaryIO, source: str, name: str, labels: str | None, reading: Reading) -> Table:
+    start = stream.read(6)
+    stream.seek(0)
     is_idx = start[:2] in (b"\x1f\x8b", b"\0\0")
     if not is_idx:
         _only_for("IDX images", labels, "--labels")
     if is_idx or start[:4] == b"PK\x03\x04":
-        _only_for("CSV and NPY files", target, "--target")
+        _only_for_columns(reading, "CSV, Parquet and NPY files", arrays=not is_idx)
+    if is_idx and source == "-":
+        raise ValueError("standard input: IDX images or gzip, expected CSV, Parquet, NPY or NPZ")
     if is_idx:
-        table = _read_idx(source, labels, need_target)
-    elif start[:4] == b"PK\x03\x04":
-        table = _read_npz(source, need_target)
-    elif start == b"\x93NUMPY":
-        table = _read_npy_table(source, target, need_target)
-    else:
-        X, y = read_csv(source, target, header, task, need_target)
-        table = Table(X, y, source)
-    if not len(table.X) or not table.X.shape[1]:
-        raise ValueError(
-            f"{source}: shape {table.X.shape}, expected at least one row and one column"
-        )
-    return table
+        return _read_idx(source, labels, reading.need_target)
+    if start[:4] == b"PK\x03\x04":
+        return _read_npz(stream, name, reading)
+    if start == b"\x93NUMPY":
+        return _read_npy_table(stream, name, reading)
+    if start[:4] == b"PAR1":
+        from cbackprop.io.parquet import read_parquet
+
+        X, y, columns, dropped, _, weights = read_parquet(stream, name, reading)
+        return Table(X, y, name, columns=columns, dropped=dropped, weights=weights)
+    X, y, columns, dropped, lines, weights = read_csv(stream, name, reading)
+    return Table(X, y, name, columns=columns, dropped=dropped, lines=lines, weights=weights)
 
 
 def choose_task(table: Table) -> str:
@@ -166,7 +218,8 @@ def choose_task(table: Table) -> str:
 
 
 def split(table: Table, test: Table | None, fraction: float | None, seed: int) -> list[Any]:
-    """X, y to train on and X, y held out: `test`, a `fraction` of the rows, the set's own, or None.
+    """X, y to train on; X, y held out: `test`, a `fraction` of the rows, the set's own, or None;
+    and the weights of the rows to train on.
 
     Raises
     ------
@@ -184,9 +237,9 @@ def split(table: Table, test: Table | None, fraction: float | None, seed: int) -
             raise ValueError(
                 f"{test.name}: {X_test.shape[1]} inputs, expected {X.shape[1]} as in {table.name}"
             )
-        return [X, y, X_test, y_test]
+        return [X, y, X_test, y_test, table.weights]
     if fraction is None:
-        return [X, y, table.X_test, table.y_test]
+        return [X, y, table.X_test, table.y_test, table.weights]
     if table.X_test is not None:
         raise ValueError(f"--test-fraction {fraction}: {table.name} has a held-out part of its own")
     held_out = round(fraction * len(X)) if 0 < fraction < 1 else 0
@@ -197,7 +250,8 @@ def split(table: Table, test: Table | None, fraction: float | None, seed: int) -
         )
     order = np.random.default_rng(seed).permutation(len(X))
     test_rows, rows = np.sort(order[:held_out]), np.sort(order[held_out:])
-    return [X[rows], y[rows], X[test_rows], y[test_rows]]
+    weights = None if table.weights is None else table.weights[rows]
+    return [X[rows], y[rows], X[test_rows], y[test_rows], weights]
 
 
 def as_labels(y: NDArray[Any], classes: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -254,26 +308,48 @@ def class_labels(table: Table, given: list[str] | None) -> NDArray[Any]:
     return classes
 
 
-def known_labels(y: NDArray[Any], classes: NDArray[Any], name: str) -> NDArray[Any]:
-    """The labels of a test part, all of them among the classes."""
+def known_labels(y: NDArray[Any], classes: NDArray[Any], table: Table) -> NDArray[Any]:
+    """The labels of a table, or a part of it, all of them among the classes."""
     y = as_labels(y, classes)
     known = np.isin(y, classes) if y.dtype.kind == classes.dtype.kind else np.zeros(len(y), bool)
     if not known.all():
         row = int(known.argmin())
+        place = f"row {row}, counted from 0"
+        if table.lines is not None and len(table.lines) == len(y):
+            place = f"line {table.lines[row]}"
+        labels = ", ".join(map(str, classes[:8])) + (", ..." if len(classes) > 8 else "")
         raise ValueError(
-            f"{name}: label {y[row]} (row {row}, counted from 0) is not among those trained on; "
-            "--classes gives all labels"
+            f"{table.name}: label {y[row]} ({place}) is not among those trained on ({labels}); "
+            "train's --classes gives all labels"
         )
     return y
 
 
-def standard_scale(X: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Scale and shift that bring each input to mean 0 and deviation 1; a constant one to 0."""
-    mean = X.mean(axis=0, dtype=np.float64)
-    blocks = (X[i : i + 4096] - mean for i in range(0, len(X), 4096))
-    deviation = np.sqrt(sum((block**2).sum(axis=0) for block in blocks) / len(X))
-    scale = 1 / np.where(deviation > 0, deviation, 1.0)
-    return scale, -mean * scale
+def scaling(
+    kind: str, X: NDArray[Any], words: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scale and shift of each input, learned from X.
+
+    Parameters
+    ----------
+    kind : {"standard", "minmax"}
+        To mean 0 and deviation 1, or to 0 .. 1; a constant input becomes 0.
+    X : ndarray, shape (n, inputs)
+    words : ndarray of bool, optional
+        Inputs that stand for words: 0 and 1 already, left as they are.
+    """
+    if kind == "minmax":
+        least = X.min(axis=0).astype(np.float64)
+        width = X.max(axis=0).astype(np.float64) - least
+    else:
+        least = X.mean(axis=0, dtype=np.float64)
+        blocks = (X[i : i + 4096] - least for i in range(0, len(X), 4096))
+        width = np.sqrt(sum((block**2).sum(axis=0) for block in blocks) / len(X))
+    scale = 1 / np.where(width > 0, width, 1.0)
+    shift = -least * scale
+    if words is not None:
+        scale[words], shift[words] = 1.0, 0.0
+    return scale, shift
 
 
 def _only_for(kind: str, value: str | None, option: str) -> None:
@@ -281,35 +357,66 @@ def _only_for(kind: str, value: str | None, option: str) -> None:
         raise ValueError(f"{option} {value}: is for {kind} only; leave it out")
 
 
+def _only_for_columns(reading: Reading, kinds: str, arrays: bool = False) -> None:
+    """Refuse options for columns where the data has none."""
+    _only_for(kinds, reading.target, "--target")
+    _only_for("CSV and Parquet files", " ".join(reading.categorical) or None, "--categorical")
+    _only_for("CSV and Parquet files", " ".join(reading.ignore) or None, "--ignore")
+    _only_for("CSV and Parquet files", reading.weight, "--sample-weight")
+    if not arrays and reading.missing != MISSING[0]:
+        _only_for("tables", reading.missing, "--missing")
+
+
 # NPY and NPZ
 
 
-def _read_npy_table(path: str, target: str | None, need_target: bool) -> Table:
-    with open(path, "rb") as stream:
-        data = _read_npy(stream, os.fstat(stream.fileno()).st_size, path)
-    X = _numbers(data, path)
-    if target is None and not need_target:
-        return Table(X, None, path)
-    if X.shape[1] < 2:
-        raise ValueError(f"{path}: one column, expected two or more (inputs and a target)")
-    column = column_index(path, target or "-1", X.shape[1])
-    return Table(np.delete(X, column, axis=1), X[:, column], path)
+def _read_npy_table(stream: BinaryIO, name: str, reading: Reading) -> Table:
+    _only_for("CSV and Parquet files", " ".join(reading.categorical) or None, "--categorical")
+    _only_for("CSV and Parquet files", " ".join(reading.ignore) or None, "--ignore")
+    _only_for("CSV and Parquet files", reading.weight, "--sample-weight")
+    size = stream.seek(0, 2)
+    stream.seek(0)
+    X = _numbers(_read_npy(stream, size, name), name)
+    column = target_column(name, X.shape[1], None, reading)
+    if column is None:
+        return _whole(X, None, name, reading)
+    y = X[:, column] if reading.need_target else None
+    return _whole(np.delete(X, column, axis=1), y, name, reading)
 
 
-def _read_npz(path: str, need_target: bool) -> Table:
+def _read_npz(stream: BinaryIO, name: str, reading: Reading) -> Table:
     try:
-        with zipfile.ZipFile(path) as archive:
-            size = os.path.getsize(path)
-            X = _numbers(read_member(archive, path, "X", size), f"{path}: X")
-            y = read_member(archive, path, "y", size) if need_target else None
+        with zipfile.ZipFile(stream) as archive:
+            if "xl/workbook.xml" in archive.namelist():
+                raise ValueError(f"{name}: an Excel workbook; save the sheet as CSV")
+            size = stream.seek(0, 2)
+            X = _numbers(read_member(archive, name, "X", size), f"{name}: X")
+            y = read_member(archive, name, "y", size) if reading.need_target else None
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
-        raise ValueError(f"{path}: damaged NPZ file: {error}") from None
+        raise ValueError(f"{name}: damaged NPZ file: {error}") from None
     if y is not None and (y.ndim not in (1, 2) or len(y) != len(X)):
         raise ValueError(
-            f"{path}: y has shape {y.shape}, expected ({len(X)},) or ({len(X)}, outputs) "
+            f"{name}: y has shape {y.shape}, expected ({len(X)},) or ({len(X)}, outputs) "
             f"as X has {len(X)} rows"
         )
-    return Table(X, y, path)
+    return _whole(X, y, name, reading)
+
+
+def _whole(X: NDArray[Any], y: NDArray[Any] | None, name: str, reading: Reading) -> Table:
+    """The table of a matrix of inputs, less the rows that are to be dropped."""
+    titles = [f"column {i}" for i in range(X.shape[1])]
+    stays = whole_rows(name, "row", range(len(X)), titles, X, reading)
+    if y is not None and y.dtype.kind == "f" and reading.rule == "drop":
+        stays &= ~np.isnan(y).reshape(len(y), -1).any(axis=1)
+    rows = len(X)
+    if not stays.all():
+        X, y = X[stays], None if y is None else y[stays]
+    if reading.known is None:
+        columns = Columns(X.shape[1], missing=reading.missing)
+    else:
+        columns = reading.known
+        X = columns.filled(X) if columns.fill and len(columns.fill) == X.shape[1] else X
+    return Table(X, y, name, columns=columns, dropped=rows - len(X))
 
 
 def read_member(archive: zipfile.ZipFile, path: str, name: str, size: int) -> NDArray[Any]:

@@ -22,6 +22,7 @@ import numpy as np
 
 from cbackprop import ModelFileError, Network, datasets
 from cbackprop.io import book_json, csv_table, model_file, npz, onnx_read, torch_state
+from cbackprop.io.columns import Reading
 from tests.campaigns import mutants
 
 ROOM = 2**24
@@ -41,10 +42,9 @@ def read_model(data):
 
 def read_csv(data):
     need = not data[:1].isdigit()
-    stream = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
-    X, y = csv_table.read_stream(stream, "f", None, "auto", "auto", need)
-    assert X.ndim == 2 and np.isfinite(X).all()
-    assert y is None or len(y) == len(X)
+    found = csv_table.read_csv(io.BytesIO(data), "f", Reading(need_target=need))
+    assert found.X.ndim == 2 and np.isfinite(found.X).all()
+    assert found.y is None or len(found.y) == len(found.X)
 
 
 def read_idx(data):
