@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from cbackprop import _validation as check
+
 if TYPE_CHECKING:
     from cbackprop.activations import Activation
     from cbackprop.costs import Cost
@@ -50,7 +52,7 @@ class Exchange:
 
         net = cast("Network", self)
         with net._beside:
-            onnx_write.save(net, path)
+            onnx_write.save(net, check.path("path", path))
 
     @classmethod
     def from_onnx(
@@ -80,6 +82,7 @@ class Exchange:
         """
         from cbackprop.io import onnx_read
 
+        path = check.path("path", path)
         return onnx_read.load(cast("type[Network]", cls), path, {"cost": cost, "classes": classes})
 
     def to_torch(self) -> dict[str, Array]:
@@ -205,7 +208,7 @@ class Exchange:
 
         net = cast("Network", self)
         with net._beside:
-            npz.save(net, path)
+            npz.save(net, check.path("path", path))
 
     @classmethod
     def from_npz(
@@ -234,7 +237,7 @@ class Exchange:
         from cbackprop.io import npz
 
         given = {"activation": activation, "output": output, "cost": cost, "classes": classes}
-        return npz.load(cast("type[Network]", cls), path, given)
+        return npz.load(cast("type[Network]", cls), check.path("path", path), given)
 
     def to_book_json(self, path: str | PathLike[str]) -> None:
         """Write the JSON file of the book's ``network2.py``, whose ``load`` reads it.
@@ -259,7 +262,7 @@ class Exchange:
 
         net = cast("Network", self)
         with net._beside:
-            book_json.save(net, path)
+            book_json.save(net, check.path("path", path))
 
     @classmethod
     def from_book_json(cls, path: str | PathLike[str], *, dtype: Any = np.float64) -> Network:
@@ -279,4 +282,4 @@ class Exchange:
         """
         from cbackprop.io import book_json
 
-        return book_json.load(cast("type[Network]", cls), path, dtype)
+        return book_json.load(cast("type[Network]", cls), check.path("path", path), dtype)

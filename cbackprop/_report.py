@@ -118,6 +118,7 @@ def report(
     from cbackprop.io import model_file
 
     _extras.need("matplotlib.figure", "report", "matplotlib", "plot")
+    path = check.path("path", path)
     X = check.as_array("X", X)
     scores = net.evaluate(X, y)
     shape = _shape_of(net, X, image_shape)

@@ -436,7 +436,10 @@ def path(name: str, value: Any) -> str:
     """The name of a file or folder as text."""
     if not isinstance(value, str | os.PathLike):
         raise TypeError(f"{name} = {value!r}, expected a path")
-    return os.fsdecode(value)
+    text = os.fsdecode(value)
+    if not text or "\0" in text:
+        raise ValueError(f"{name} = {value!r}, expected a path")
+    return text
 
 
 def schedule(name: str, value: Any) -> None:

@@ -975,6 +975,7 @@ class Network(Exchange):
         """
         from cbackprop.io import model_file
 
+        path = check.path("path", path)
         with self._beside:
             data = model_file.dumps(self)
         model_file.write(path, data)
@@ -1015,7 +1016,7 @@ class Network(Exchange):
         """
         from cbackprop.io import c_header, model_file
 
-        path = Path(path)
+        path = Path(check.path("path", path))
         name = check.c_name(name, path)
         check.written_in_c(self.activations)
         if samples is not None:

@@ -14,9 +14,20 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
     Raises
     ------
     OSError
-        It cannot be written; an older file of that name is untouched.
+        It cannot be written; an older file of that name is untouched. Names the file, or the
+        folder that is missing.
     """
     path = Path(path)
+    try:
+        _replace(path, data)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(error.errno, error.strerror, str(path.parent)) from None
+    except OSError as error:
+        # Not the temporary file, of which the caller knows nothing.
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _replace(path: Path, data: bytes) -> None:
     # Not mkstemp: its mode is 0600, and the umask cannot be read without changing it for the
     # other threads.
     name = path.parent / f".{path.name}.{secrets.token_hex(8)}"

@@ -73,21 +73,20 @@ def load(cls: type[Network], path: str | os.PathLike[str], given: dict[str, Any]
 
 
 def _read(name: str) -> dict[str, Array]:
-    try:
-        with zipfile.ZipFile(name) as archive:
-            members = [member.removesuffix(".npy") for member in archive.namelist()]
-            if len(set(members)) != len(members):
-                raise ModelFileError(f"{name}: an array stands twice in the file")
-            return {member: read_member(archive, name, member) for member in members}
-    except ModelFileError:
-        raise
-    except FileNotFoundError:
-        raise
-    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
-        text = str(error).removeprefix(f"{name}: ")
-        raise ModelFileError(f"{name}: damaged, or not an NPZ file: {text}") from None
-    except (NotImplementedError, MemoryError, OverflowError) as error:
-        raise ModelFileError(f"{name}: not a usable NPZ file: {error}") from None
+    with open(name, "rb") as file:  # whose errors are no damage
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = [member.removesuffix(".npy") for member in archive.namelist()]
+                if len(set(members)) != len(members):
+                    raise ModelFileError(f"{name}: an array stands twice in the file")
+                return {member: read_member(archive, name, member) for member in members}
+        except ModelFileError:
+            raise
+        except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as e:
+            text = str(e).removeprefix(f"{name}: ")
+            raise ModelFileError(f"{name}: damaged, or not an NPZ file: {text}") from None
+        except (NotImplementedError, MemoryError, OverflowError) as e:
+            raise ModelFileError(f"{name}: not a usable NPZ file: {e}") from None
 
 
 def _texts(name: str, key: str, array: Array) -> list[str]:

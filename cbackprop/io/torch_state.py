@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cbackprop import _validation as check
 from cbackprop.exceptions import ModelFileError
 from cbackprop.io import layers
 
@@ -33,13 +35,13 @@ def load(cls: type[Network], state: Any, settings: dict[str, Any]) -> Network:
     """`Network.from_torch`."""
     what = "state_dict"
     if isinstance(state, str | os.PathLike):
-        what = os.fspath(state)
+        what = check.path("state", state)
         state = _read(what)
     elif callable(getattr(state, "state_dict", None)):
         state = state.state_dict()
     if isinstance(state, Mapping):
         weights, biases = _by_name({k: _array(what, k, v) for k, v in state.items()}, what)
-    elif isinstance(state, Sequence):
+    elif isinstance(state, Sequence) and not isinstance(state, bytes):
         arrays = [_array(what, str(i), value) for i, value in enumerate(state)]
         weights, biases = arrays[::2], arrays[1::2]
         if len(weights) != len(biases):
@@ -57,15 +59,15 @@ def load(cls: type[Network], state: Any, settings: dict[str, Any]) -> Network:
 def _read(path: str) -> dict[str, Array]:
     try:
         import safetensors
-        from safetensors.numpy import load_file
+        from safetensors.numpy import load
     except ImportError:
         raise ImportError(
             'from_torch of a file needs safetensors: pip install "cbackprop[safetensors]"'
         ) from None
+    data = Path(path).read_bytes()
     try:
-        found: dict[str, Array] = load_file(path)
-    except FileNotFoundError:
-        raise
+        # The bytes, not the path, with which its errors of the system do not name the file.
+        found: dict[str, Array] = load(data)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelFileError(
             f"{path}: not a safetensors file of float32 or float64 ({error}); files of torch.save "
