@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """Curves of a training run, one entry an epoch.
 
@@ -54,6 +54,13 @@ class History:
     def __len__(self) -> int:
         return len(self.cost)
 
+    def __repr__(self) -> str:
+        # Not the curves: in notebooks, what train returns is what a cell shows.
+        if not self.cost:
+            return "<History of no epoch>"
+        epochs = "1 epoch" if len(self) == 1 else f"{len(self):,} epochs"
+        return f"<History of {epochs}: {self._figures()}>"
+
     def to_dict(self) -> dict[str, Any]:
         """The curves as plain lists by name."""
         return asdict(self)
@@ -100,7 +107,8 @@ class History:
     def _figures(self) -> str:
         """The last epoch's, in words."""
         text = f"cost {self.cost[-1]:.4f}"
-        text += f"  {self.score_name} {self.score[-1]:.4f}"
+        if self.score:  # one made by hand need not have it
+            text += f"  {self.score_name} {self.score[-1]:.4f}"
         if self.validation_cost:
             text += f"  validation cost {self.validation_cost[-1]:.4f}"
             text += f"  {self.score_name} {self.validation_score[-1]:.4f}"
