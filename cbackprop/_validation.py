@@ -432,6 +432,15 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def instance(name: str, value: Any, kind: type, remedy: str = "") -> None:
+    """An object of that class; of others their class is said, not what they hold."""
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise TypeError(
+            f"{name} is a {type(value).__name__}, expected {article} {kind.__name__}{remedy}"
+        )
+
+
 def path(name: str, value: Any) -> str:
     """The name of a file or folder as text."""
     if not isinstance(value, str | os.PathLike):
