@@ -6,9 +6,14 @@ from typing import Any
 
 def unknown(argument: str, name: Any, known: Iterable[str]) -> ValueError:
     """The error that names argument, value and choices, and the likely one among them."""
+    known = list(known)
+    choices = ", ".join(known)
+    return ValueError(f"{argument} = {name!r}, expected one of: {choices}{meant(name, known)}")
+
+
+def meant(name: Any, known: Iterable[str]) -> str:
+    """The likely one, as the end of an error's sentence; nothing where none is near."""
     import difflib  # only mistakes need it
 
-    known = list(known)
-    near = difflib.get_close_matches(name, known, 1) if isinstance(name, str) else []
-    meant = f"; did you mean {near[0]!r}?" if near else ""
-    return ValueError(f"{argument} = {name!r}, expected one of: {', '.join(known)}{meant}")
+    near = difflib.get_close_matches(name, list(known), 1) if isinstance(name, str) else []
+    return f"; did you mean {near[0]!r}?" if near else ""

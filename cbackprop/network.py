@@ -521,7 +521,7 @@ class Network(Exchange):
         if blocks:
             given = {"l1": l1, "l2": l2, "validation_split": validation_split}
             _blocks.refuse({**given, "sample_weight": sample_weight}, class_weight, monitors)
-            _blocks.refuse_generator(X, epochs)
+            _blocks.refuse_iterator(X, epochs)
             self._check_validation(validation_data, self.classes, None)
 
             def filled(X: Any, y: Any, sample: Any) -> _run.Call:

@@ -76,6 +76,14 @@ def test_results_come_as_they_finish():
         ("abc", {}, "specs = 'abc', expected a list"),
         ({"sizes": [4, 3]}, {}, r"specs = {'sizes': \[4, 3\]}, expected a list of dicts"),
         ([SPECS[0], 3], {}, r"specs\[1\] = 3, expected a dict of arguments"),
+        (
+            [SPECS[0], {"sizes": [4, 3], "learningrate": 0.1}],
+            {},
+            r"specs\[1\] has 'learningrate', "
+            "which neither Network nor train takes; did you mean 'learning_rate'",
+        ),
+        ([{"sizes": [4, 3], "X": X}], {}, r"specs\[0\] has 'X', which neither"),
+        (SPECS, {"epoch": 3}, "train_many got 'epoch', .*did you mean 'epochs'"),
         (SPECS, {"executor": "threads"}, "executor = 'threads', expected a concurrent.futures"),
     ],
 )
