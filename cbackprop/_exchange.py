@@ -129,16 +129,23 @@ class Exchange:
         Parameters
         ----------
         state : mapping, sequence, module or path
-            A state_dict, of tensors or arrays, its layers in order; a module, whose state_dict is
-            taken; a list of arrays w1, b1, w2, b2, ...; or the path of a .safetensors file, whose
-            layers are ordered by the numbers in their names. A Linear without bias has zeros.
-        activation, output, cost, input_scale, input_shift, classes : optional
-            As for `Network`: a state_dict does not say them.
+            An nn.Sequential; a state_dict, of tensors or arrays, its layers in order, or another
+            module, whose state_dict is taken; a list of arrays w1, b1, w2, b2, ...; or the path
+            of a .safetensors file, whose layers are ordered by the numbers in their names. A
+            Linear without bias has zeros.
+        activation, output : optional
+            As for `Network`. An nn.Sequential says them, identity where it ends with a Linear, as
+            classifiers do that are trained on logits: give output="softmax" for probabilities.
+            Nothing else does, so they are needed.
+        cost, input_scale, input_shift, classes : optional
+            As for `Network`.
 
         Raises
         ------
         ModelFileError
-            Something in it is not of a chain of Linear layers.
+            Something in it is not of a chain of Linear layers and activations.
+        ValueError
+            An activation or output is needed and not given.
         TypeError
             It is none of these.
 

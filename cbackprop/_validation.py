@@ -7,7 +7,7 @@ import numbers
 import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -430,6 +430,17 @@ def flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} = {value!r}, expected True or False")
     return bool(value)
+
+
+def said(given: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Refuse weights of another program without the functions between them: any default would
+    be a network that predicts something else."""
+    for name in names:
+        if name not in given:
+            raise ValueError(
+                f"{name} is missing: weights do not say it; give {name}=, or an nn.Sequential, "
+                "whose modules do"
+            )
 
 
 def instance(name: str, value: Any, kind: type, remedy: str = "") -> None:

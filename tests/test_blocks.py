@@ -386,7 +386,7 @@ def test_early_stopping_with_blocks():
 
 
 @pytest.mark.parametrize(
-    "once", [iter, lambda blocks: map(tuple, blocks), lambda blocks: zip(X, X)]
+    "once", [iter, lambda blocks: map(tuple, blocks), lambda blocks: zip(blocks, strict=True)]
 )
 def test_iterators_of_one_epoch_are_refused_before_the_first(once):
     net = Network([4, 3], output="softmax", rng=0)

@@ -319,7 +319,58 @@ W, B = np.ones((3, 4)), np.zeros(3)
 )
 def test_torch_states_that_do_not_fit(state, error, what):
     with pytest.raises(error, match=what):
-        Network.from_torch(state)
+        Network.from_torch(state, activation="relu", output="identity")
+
+
+def test_torch_modules_say_their_activations(dtype):
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    torch.manual_seed(0)
+    between = [
+        nn.ReLU(), nn.Tanh(), nn.Sigmoid(), nn.LeakyReLU(0.3), nn.ELU(0.5), nn.SELU(), nn.SiLU(),
+        nn.GELU(), nn.Softplus(), nn.Softsign(), nn.Hardtanh(), nn.Softmax(dim=1), nn.Softmax(-1),
+        nn.Identity(), nn.Sequential(nn.Dropout(0.5), nn.Sequential(nn.ReLU())), nn.Sequential(),
+    ]  # fmt: skip
+    layers = [layer for one in between for layer in (nn.Linear(4, 4), one)]
+    model = nn.Sequential(nn.Flatten(), *layers, nn.Linear(4, 3)).to(getattr(torch, dtype)).eval()
+    net = Network.from_torch(model)
+    assert str(net.activations[3]) == "leaky_relu(0.3)"
+    assert [str(sigma) for sigma in net.activations[-4:]] == ["identity", "relu", *["identity"] * 2]
+    rows = torch.from_numpy(X.astype(dtype))
+    with torch.no_grad():
+        agrees(net.predict(rows.numpy()), model(rows).numpy())
+    # What is given stands before what the modules say.
+    net = Network.from_torch(model, output="softmax")
+    assert [str(net.activations[i]) for i in (0, -1)] == ["relu", "softmax"]
+
+
+def test_activations_that_nothing_says_are_asked_for():
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    two = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = two[0], two[2]
+
+    for state in (two.state_dict(), Own(), list(two.parameters())):
+        with pytest.raises(ValueError, match="activation is missing: weights do not say it"):
+            Network.from_torch(state, output="identity")
+        with pytest.raises(ValueError, match="output is missing: weights do not say it"):
+            Network.from_torch(state, activation="relu")
+    for kind, message in (
+        (nn.LogSoftmax(1), "LogSoftmax.* is no activation here"),
+        (nn.Softplus(2.0), "Softplus.* is no activation here"),
+        (nn.GELU("tanh"), "GELU.* is no activation here"),
+        (nn.Hardtanh(0, 6), "Hardtanh.* is no activation here"),
+        (nn.Softmax(0), "Softmax.* is no activation here"),
+        (nn.Sequential(nn.ReLU(), nn.Tanh()), r"Tanh\(\) does not follow a Linear"),
+    ):
+        with pytest.raises(ModelFileError, match=f"{message}.*; give activation= and output="):
+            Network.from_torch(nn.Sequential(nn.Linear(4, 3), kind))
+    with pytest.raises(ModelFileError, match="batch normalisation"):
+        Network.from_torch(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)))
 
 
 def test_torch_linear_without_bias():
