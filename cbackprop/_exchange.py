@@ -166,7 +166,13 @@ class Exchange:
         return torch_state.load(cast("type[Network]", cls), state, settings)
 
     @classmethod
-    def from_sklearn(cls, mlp: Any) -> Network:
+    def from_sklearn(
+        cls,
+        mlp: Any,
+        *,
+        input_scale: float | Array | None = None,
+        input_shift: float | Array | None = None,
+    ) -> Network:
         """A network from a fitted MLPClassifier or MLPRegressor, scikit-learn's or ours.
 
         Weights, activations, cost and labels are taken; the optimiser's state and the penalty
@@ -176,7 +182,11 @@ class Exchange:
         Parameters
         ----------
         mlp : estimator
-            After ``fit``. scikit-learn itself is not needed.
+            After ``fit``; of a Pipeline its last step, of a search its ``best_estimator_``.
+            scikit-learn itself is not needed.
+        input_scale, input_shift : optional
+            As for `Network`. Behind a StandardScaler: ``1 / scaler.scale_`` and
+            ``-scaler.mean_ / scaler.scale_``.
 
         Raises
         ------
@@ -187,7 +197,9 @@ class Exchange:
         """
         from cbackprop.io import sklearn_mlp
 
-        return sklearn_mlp.load(cast("type[Network]", cls), mlp)
+        settings = {"input_scale": input_scale, "input_shift": input_shift}
+        given = {name: value for name, value in settings.items() if value is not None}
+        return sklearn_mlp.load(cast("type[Network]", cls), mlp, given)
 
     def to_npz(self, path: str | PathLike[str]) -> None:
         """Write weights, biases and settings as arrays for ``numpy.load``: w1, b1, w2, b2, ...

@@ -443,6 +443,18 @@ def said(given: Mapping[str, Any], names: Sequence[str]) -> None:
             )
 
 
+def an_mlp(mlp: Any) -> None:
+    """scikit-learn's or ours; told by what it has, for neither need be imported."""
+    kind = "an MLPClassifier or MLPRegressor"
+    if isinstance(mlp, type):
+        raise TypeError(f"mlp is the class {mlp.__name__}, expected {kind}; fit an object of it")
+    if not hasattr(mlp, "hidden_layer_sizes"):
+        raise TypeError(
+            f"mlp is a {type(mlp).__name__}, expected {kind}: a Pipeline's [-1], a search's "
+            "best_estimator_"
+        )
+
+
 def instance(name: str, value: Any, kind: type, remedy: str = "") -> None:
     """An object of that class; of others their class is said, not what they hold."""
     if not isinstance(value, kind):

@@ -1021,6 +1021,7 @@ class Network(Exchange):
         check.written_in_c(self.activations)
         if samples is not None:
             samples = check.features("samples", samples, self.sizes[0], self.dtype)
+            check.refuse_nonfinite("samples", samples, self.dtype)
         with self._beside:
             text = c_header.dumps(self, name, path.name, samples)
         model_file.write(path, text.encode())

@@ -408,6 +408,14 @@ class Rewound:
         return self.left.pop()
 
 
+def test_metrics_of_other_arguments_are_refused_before_training():
+    net = network()
+    for metric in (lambda y: 0.0, lambda: 0.0, lambda y, a, X: 0.0):
+        with pytest.raises(TypeError, match=r"monitor = .*, expected a callable \(y, a\)"):
+            net.train(X, LABELS, validation_split=0.2, monitor=[metric])
+    assert net.steps == 0
+
+
 def test_iterators_that_begin_again_are_taken():
     net = Network([4, 3], output="softmax", rng=0)
     assert len(net.train(Rewound(), epochs=3)) == 3

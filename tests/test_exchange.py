@@ -28,7 +28,7 @@ def agrees(ours, theirs, bound=1e-6):
     """Equal labels, and values to 1e-6 of the largest."""
     assert ours.shape == theirs.shape
     assert np.abs(ours - theirs).max() <= bound * max(1.0, np.abs(ours).max())
-    assert (ours.argmax(axis=1) == theirs.argmax(axis=1)).all()
+    assert (ours.argmax(axis=-1) == theirs.argmax(axis=-1)).all()
 
 
 def same(net, again):
@@ -430,12 +430,32 @@ def test_sklearn_of_ours_with_activations_of_its_own():
 
 
 @pytest.mark.filterwarnings("ignore:.*converge")
+def test_sklearn_behind_a_scaler():
+    pipeline = pytest.importorskip("sklearn.pipeline")
+    preprocessing = pytest.importorskip("sklearn.preprocessing")
+    far = X * [1, 10, 100, 0.1] + [5, -3, 0, 1]
+    whole = pipeline.make_pipeline(preprocessing.StandardScaler(), fitted("real"))
+    whole.fit(far, X[:, 0])
+    scaler, mlp = whole
+    net = Network.from_sklearn(
+        mlp, input_scale=1 / scaler.scale_, input_shift=-scaler.mean_ / scaler.scale_
+    )
+    agrees(net.predict(far)[:, 0], whole.predict(far))
+
+
+@pytest.mark.filterwarnings("ignore:.*converge")
 def test_sklearn_objects_that_do_not_fit():
     neural = pytest.importorskip("sklearn.neural_network")
     with pytest.raises(ModelFileError, match="not fitted"):
         Network.from_sklearn(neural.MLPRegressor())
     with pytest.raises(TypeError, match="MLPClassifier"):
         Network.from_sklearn([1])
+    for name in ("Pipeline", "GridSearchCV"):
+        holder = type(name, (), {"fit": None})()
+        with pytest.raises(TypeError, match=f"mlp is a {name}, .*MLPRegressor: a Pipeline's \\[-1"):
+            Network.from_sklearn(holder)
+    with pytest.raises(TypeError, match=r"mlp is the class MLPRegressor, .*; fit an object of it"):
+        Network.from_sklearn(neural.MLPRegressor)
     mlp = fitted("real")
     mlp.loss = "poisson"
     with pytest.raises(ModelFileError, match="poisson"):
