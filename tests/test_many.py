@@ -1,13 +1,14 @@
 """Many networks over one data set."""
 
 import _thread
+import multiprocessing
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from cbackprop import Network, train_many
+from cbackprop import DivergenceError, Network, train_many
 
 X = np.random.default_rng(0).normal(size=(50, 4))
 Y = np.arange(50) % 3
@@ -50,6 +51,21 @@ def test_one_that_fails_does_not_stop_the_others():
     assert "did you mean 'adam'" in str(found[2][1])
     with pytest.raises(ValueError, match="X has 4"):
         list(train_many(specs[1:2], X, Y, output="softmax", on_error="raise"))
+
+
+def test_one_that_diverges_in_another_process_does_not_stop_the_others():
+    specs = [{"learning_rate": 1e-3}, {"learning_rate": 1e30}, {"learning_rate": 1e-3}]
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        found = train_many(
+            [{"sizes": [4, 1], **spec} for spec in specs], X, X[:, 0], executor=pool, epochs=9,
+            output="identity",
+        )  # fmt: skip
+        results = {i: result for i, _, result in found}
+    error = results[1]
+    assert isinstance(error, DivergenceError)
+    assert error.epoch == len(error.history)
+    assert "learning_rate = 1e+30 is too large" in str(error)
+    assert len(results[0]) == len(results[2]) == 9
 
 
 def test_results_come_as_they_finish():
