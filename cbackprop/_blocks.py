@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -114,7 +115,7 @@ def _epochs(
     between: _run.Between,
 ) -> None:
     history = between.history
-    here, hold = net._position, net._alone
+    hold = net._alone
     if callable(call.rate):
         _run.rates(call, net, min(call.epochs, _run.LOOK_AHEAD), 0)  # refused early, as there
     for _ in range(call.epochs):
@@ -154,20 +155,28 @@ def _epochs(
                 "object whose __iter__ begins again"
             )
         with hold:
-            here.epoch += 1
-            norms, dead = _training.norms_of(net._engine, here.error_squares)
-            score = _training.mean_score(here.score_sums / targets.mass, targets.variance())
-            for curves in (history, net.history):
-                curves.score_name = history.score_name
-                curves.cost.append(here.cost_sum / targets.mass)
-                curves.score.append(score)
-                curves.delta_norms.append(norms)
-                curves.dead_units.append(dead)
-                curves.learning_rate.append(rate)
-                curves.seconds.append(time.perf_counter() - began)
-                if call.validation is not None:
-                    curves.validation_cost.append(float("nan"))
-                    curves.validation_score.append(float("nan"))
+            _record(net, between, targets, rate, began)
             between.validate()
         if between.after_epoch():
             break
+
+
+def _record(
+    net: Network, between: _run.Between, targets: Targets, rate: float, began: float
+) -> None:
+    """An entry more in every curve; those of validation are filled in later."""
+    here, history = net._position, between.history
+    here.epoch += 1
+    norms, dead = _training.norms_of(net._engine, here.error_squares)
+    score = _training.mean_score(here.score_sums / targets.mass, targets.variance())
+    for curves in (history, net.history):
+        curves.score_name = history.score_name
+        curves.cost.append(here.cost_sum / targets.mass)
+        curves.score.append(score)
+        curves.delta_norms.append(norms)
+        curves.dead_units.append(dead)
+        curves.learning_rate.append(rate)
+        curves.seconds.append(time.perf_counter() - began)
+        if between.call.validation is not None:
+            curves.validation_cost.append(math.nan)
+            curves.validation_score.append(math.nan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,6 +22,12 @@ Array = NDArray[Any]
 class Exchange:
     """Import and export, a part of `Network`. A format's module is imported when it is used."""
 
+    def _write(self, save: Callable[[Network, str], None], path: Any) -> None:
+        net = cast("Network", self)
+        path = check.path("path", path)
+        with net._beside:
+            save(net, path)
+
     def export_onnx(self, path: str | PathLike[str]) -> None:
         """Write the network as an ONNX graph, for onnxruntime and others.
 
@@ -32,7 +38,7 @@ class Exchange:
         Parameters
         ----------
         path : path
-            The file, used as given.
+            As for `save`.
 
         Raises
         ------
@@ -41,7 +47,7 @@ class Exchange:
         ImportError
             onnx is not installed: ``pip install "cbackprop[onnx]"``.
         OSError
-            The file cannot be written; an older file of that name is untouched.
+            As from `save`.
 
         Notes
         -----
@@ -50,9 +56,7 @@ class Exchange:
         """
         from cbackprop.io import onnx_write
 
-        net = cast("Network", self)
-        with net._beside:
-            onnx_write.save(net, check.path("path", path))
+        self._write(onnx_write.save, path)
 
     @classmethod
     def from_onnx(
@@ -211,7 +215,7 @@ class Exchange:
         ModelFileError
             The network has a function of your own.
         OSError
-            The file cannot be written; an older file of that name is untouched.
+            As from `save`.
 
         Examples
         --------
@@ -225,9 +229,7 @@ class Exchange:
         """
         from cbackprop.io import npz
 
-        net = cast("Network", self)
-        with net._beside:
-            npz.save(net, check.path("path", path))
+        self._write(npz.save, path)
 
     @classmethod
     def from_npz(
@@ -268,7 +270,7 @@ class Exchange:
         ModelFileError
             A layer is not sigmoid, or the cost neither quadratic nor cross_entropy.
         OSError
-            The file cannot be written; an older file of that name is untouched.
+            As from `save`.
 
         Examples
         --------
@@ -279,9 +281,7 @@ class Exchange:
         """
         from cbackprop.io import book_json
 
-        net = cast("Network", self)
-        with net._beside:
-            book_json.save(net, check.path("path", path))
+        self._write(book_json.save, path)
 
     @classmethod
     def from_book_json(cls, path: str | PathLike[str], *, dtype: Any = np.float64) -> Network:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cbackprop import _engine, _run, _threads, _training
+from cbackprop import _engine, _extras, _run, _threads, _training
 from cbackprop import _validation as check
 from cbackprop._monitors import warn_of_layers
 from cbackprop.exceptions import DivergenceError
@@ -142,12 +142,7 @@ class _Objective:
 
 def run(net: Network, call: _run.Call, rule: LBFGS) -> History:
     """Up to ``call.epochs`` iterations; an entry of the history each."""
-    try:
-        from scipy.optimize import minimize
-    except ImportError:
-        raise ImportError(
-            "optimizer 'lbfgs' needs SciPy: pip install \"cbackprop[lbfgs]\""
-        ) from None
+    minimize = _extras.need("scipy.optimize", "optimizer 'lbfgs'", "SciPy", "lbfgs").minimize
     name, _ = _run.score_terms(call.target, call.chosen, call.weights)
     history = History(name)
     between = _run.Between(net, call, history)

@@ -75,12 +75,13 @@ class History:
             self.monitored.setdefault(name, []).extend(curve)
 
     def plot(self, what: str | Sequence[str] = ("cost", "score"), *, ax: Any = None) -> Any:
-        """Draw curves with matplotlib: `cbackprop.plotting.plot_history`.
+        """Draw curves over the epochs, with matplotlib: ``pip install "cbackprop[plot]"``.
 
         Parameters
         ----------
         what : str or sequence of str
-            cost, score, learning_rate, seconds, or the name of a monitor: one panel each.
+            cost, score, learning_rate, seconds, or a curve of ``monitored``: one panel each.
+            Validation curves stand beside those of training.
         ax : matplotlib Axes, or a sequence of them
             As many as curves. Default: a new figure.
 
@@ -88,14 +89,47 @@ class History:
         -------
         Axes, or array of Axes
             One for a name, an array for a sequence.
+
+        Raises
+        ------
+        ValueError
+            There is no such curve, or no epoch; ``ax`` has another number of axes.
+        ImportError
+            matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import matplotlib; matplotlib.use("Agg")  # without a screen
+        >>> from cbackprop import Network
+        >>> history = Network([1, 1], rng=0).train([[0.0], [1.0]], [0, 1], epochs=3)
+        >>> history.plot("cost").get_ylabel()
+        'cost'
+        >>> [ax.get_ylabel() for ax in history.plot(["score", "learning_rate"])]
+        ['accuracy', 'learning rate']
         """
         from cbackprop import plotting
 
         return plotting.plot_history(self, what, ax=ax)
 
     def plot_delta_norms(self, *, ax: Any = None) -> Any:
-        """Draw ||delta^l|| of each layer with matplotlib; returns the axes:
-        `cbackprop.plotting.plot_delta_norms`."""
+        """Draw ||delta^l|| of each layer over the epochs, on a logarithmic axis: how fast each
+        layer learns, as in the book's chapter 5.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Default: a new figure.
+
+        Returns
+        -------
+        Axes
+            Norms of 0 are gaps.
+
+        Raises
+        ------
+        ValueError, ImportError
+            As from `plot`.
+        """
         from cbackprop import plotting
 
         return plotting.plot_delta_norms(self, ax=ax)

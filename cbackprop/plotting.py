@@ -2,7 +2,8 @@
 
 In the style of scikit-learn's displays: every function draws into ``ax`` where it is given, else
 into a new figure, and returns the axes; what they look like is then matplotlib's to change. Names
-that come from data are drawn as they are, not read as formulas.
+that come from data are drawn as they are, not read as formulas. Where matplotlib is not installed,
+each is an ImportError that says how to get it.
 
 Examples
 --------
@@ -94,39 +95,7 @@ def _style(count: int) -> dict[str, Any]:
 def plot_history(
     history: History, what: str | Sequence[str] = ("cost", "score"), *, ax: Any = None
 ) -> Any:
-    """Curves over the epochs; `History.plot` is this function.
-
-    Parameters
-    ----------
-    history : History
-    what : str or sequence of str
-        cost, score, learning_rate, seconds, or a curve of ``history.monitored``: one panel each.
-        Validation curves stand beside those of training.
-    ax : matplotlib Axes, or a sequence of them
-        As many as curves. Default: a new figure.
-
-    Returns
-    -------
-    Axes, or array of Axes
-        One for a name, an array for a sequence.
-
-    Raises
-    ------
-    ValueError
-        The history has no such curve, or holds no epoch; ``ax`` has another number of axes.
-    ImportError
-        matplotlib is not installed.
-
-    Examples
-    --------
-    >>> import matplotlib; matplotlib.use("Agg")  # without a screen
-    >>> from cbackprop import Network
-    >>> history = Network([1, 1], rng=0).train([[0.0], [1.0]], [0, 1], epochs=3)
-    >>> history.plot("cost").get_ylabel()
-    'cost'
-    >>> [ax.get_ylabel() for ax in history.plot(["score", "learning_rate"])]
-    ['accuracy', 'learning rate']
-    """
+    """`History.plot` of the history given first."""
     names = _pictures.curves(history, what)
     axes = _new_axes(len(names)) if ax is None else _pictures.axes(ax, len(names))
     for name, panel in zip(names, axes, strict=True):
@@ -153,26 +122,7 @@ def _draw_curve(ax: Any, history: History, name: str) -> None:
 
 
 def plot_delta_norms(history: History, *, ax: Any = None) -> Any:
-    """||delta^l|| of each layer over the epochs, on a logarithmic axis: how fast each layer
-    learns, as in the book's chapter 5; `History.plot_delta_norms` is this function.
-
-    Parameters
-    ----------
-    history : History
-    ax : matplotlib Axes, optional
-
-    Returns
-    -------
-    Axes
-        Norms of 0 are gaps.
-
-    Raises
-    ------
-    ValueError
-        The history holds no epoch.
-    ImportError
-        matplotlib is not installed.
-    """
+    """`History.plot_delta_norms` of the history given first."""
     norms = np.array(_pictures.norms(history))
     ax = _new_axes()[0] if ax is None else _pictures.axes(ax, 1)[0]
     epochs, layers = _epochs(ax, len(norms)), norms.shape[1]
@@ -216,8 +166,6 @@ def plot_decision_regions(
     ------
     ValueError, TypeError
         The network has not two inputs, or X or y does not fit.
-    ImportError
-        matplotlib is not installed.
     """
     columns = getattr(X, "columns", ("input 0", "input 1"))
     X, index, names = _pictures.plane(net, X, y, resolution)
@@ -286,8 +234,6 @@ def plot_weights(
     ------
     ValueError
         The input is no image of that shape, or of no square.
-    ImportError
-        matplotlib is not installed.
     """
     _pictures.a_network(net)
     height, width = _pictures.image_shape(net.sizes[0], shape)
@@ -333,8 +279,6 @@ def plot_confusion_matrix(
     ------
     ValueError, TypeError
         X or y does not fit, or y holds no classes.
-    ImportError
-        matplotlib is not installed.
 
     Examples
     --------

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cbackprop import _extras
 from cbackprop import _validation as check
 from cbackprop.exceptions import ModelFileError
 from cbackprop.io import layers
@@ -106,13 +107,9 @@ def _leaves(module: Any) -> Iterator[Any]:
 
 
 def _read(path: str) -> dict[str, Array]:
-    try:
-        import safetensors
-        from safetensors.numpy import load
-    except ImportError:
-        raise ImportError(
-            'from_torch of a file needs safetensors: pip install "cbackprop[safetensors]"'
-        ) from None
+    about = ("from_torch of a file", "safetensors", "safetensors")
+    safetensors = _extras.need("safetensors", *about)
+    load = _extras.need("safetensors.numpy", *about).load
     data = Path(path).read_bytes()
     try:
         # The bytes, not the path, with which its errors of the system do not name the file.
