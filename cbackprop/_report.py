@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from cbackprop import _extras, _pictures, plotting, reference
 from cbackprop import _validation as check
 from cbackprop._certify import Certificate, certify
+from cbackprop.history import figure
 
 if TYPE_CHECKING:
     from cbackprop.history import History
@@ -226,7 +227,7 @@ def _numbers(row: Array) -> str:
 
 def _sentence(net: Network, history: History, scores: dict[str, float], n: int) -> str:
     found = ", ".join(
-        f"{'R²' if name == 'r2' else name} {_score(value)}" for name, value in scores.items()
+        f"{'R²' if name == 'r2' else name} {figure(value)}" for name, value in scores.items()
     )
     these = "this" if n == 1 else "these"
     return (
@@ -234,11 +235,6 @@ def _sentence(net: Network, history: History, scores: dict[str, float], n: int) 
         f"{sum(history.seconds):.3g} s of training; {_counted(net.steps, 'mini-batch', 'es')} "
         "in all."
     )
-
-
-def _score(value: float) -> str:
-    # Of a training that diverged, not forty digits.
-    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
 
 
 def _counted(n: int, noun: str, plural: str = "s") -> str:

@@ -5,6 +5,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
+def figure(value: float) -> str:
+    """A cost or a score in words; of a training that diverges, not forty digits."""
+    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
+
+
 @dataclass(repr=False)
 class History:
     """Curves of a training run, one entry an epoch.
@@ -140,12 +145,12 @@ class History:
 
     def _figures(self) -> str:
         """The last epoch's, in words."""
-        text = f"cost {self.cost[-1]:.4f}"
+        text = f"cost {figure(self.cost[-1])}"
         if self.score:  # one made by hand need not have it
-            text += f"  {self.score_name} {self.score[-1]:.4f}"
+            text += f"  {self.score_name} {figure(self.score[-1])}"
         if self.validation_cost:
-            text += f"  validation cost {self.validation_cost[-1]:.4f}"
-            text += f"  {self.score_name} {self.validation_score[-1]:.4f}"
+            text += f"  validation cost {figure(self.validation_cost[-1])}"
+            text += f"  {self.score_name} {figure(self.validation_score[-1])}"
         for name, curve in self.monitored.items():
-            text += f"  {name} {curve[-1]:.4f}"
+            text += f"  {name} {figure(curve[-1])}"
         return text

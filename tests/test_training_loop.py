@@ -618,4 +618,6 @@ def test_a_history_says_its_last_epoch_in_one_line():
     )
     assert repr(net.train(X, LABELS)).startswith("<History of 1 epoch: cost ")
     assert repr(History()) == "<History of no epoch>"
+    wild = History(cost=[8.8e27], score=[float("nan")])
+    assert repr(wild) == "<History of 1 epoch: cost 8.8e+27  accuracy nan>"
     assert repr(History(cost=[0.5])) == "<History of 1 epoch: cost 0.5000>"
