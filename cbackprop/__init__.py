@@ -3,7 +3,7 @@
 import os as _os
 import typing as _typing
 
-from cbackprop import _engine
+from cbackprop import _engine, _validation
 from cbackprop.callbacks import Checkpoint, EarlyStopping
 from cbackprop.distributed import train_many
 from cbackprop.exceptions import DivergenceError, LearningWarning, ModelFileError
@@ -73,7 +73,7 @@ def load(path: "str | _os.PathLike[str]") -> Network:
     """
     from cbackprop.io import model_file
 
-    data = model_file.read(path)
+    data = model_file.read(_validation.path("path", path))
     try:
         return model_file.loads(data)
     except ModelFileError as error:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,8 +34,11 @@ NO_SHAPE = (0, 0, 0, 0)
 def refuse(given: dict[str, Any], class_weight: Any, monitors: Sequence[Monitor]) -> None:
     """Arguments that blocks cannot have."""
     for name, need in NEED_ALL_ROWS.items():
-        if given[name] is not None and given[name] != 0:
-            raise ValueError(f"{name} = {given[name]!r} with blocks needs {need}")
+        value = given[name]
+        if isinstance(value, float) and value:
+            raise ValueError(f"{name} = {value!r} with blocks needs {need}")
+        if value is not None and not isinstance(value, float):
+            raise ValueError(f"{name} with blocks needs {need}")
     for name, _ in monitors:
         if name in ("training_cost", "training_accuracy"):
             raise ValueError(f"monitor = {name!r} with blocks needs all rows; see History.cost")
@@ -43,12 +46,13 @@ def refuse(given: dict[str, Any], class_weight: Any, monitors: Sequence[Monitor]
         raise ValueError(f"class_weight = {class_weight!r} needs all rows; give a dict")
 
 
-def refuse_generator(X: Any, epochs: int) -> None:
-    """What can be iterated over only once, where it is asked for more."""
-    if isinstance(X, GeneratorType) and epochs > 1:
+def refuse_iterator(X: Any, epochs: int) -> None:
+    """What can be iterated over only once, where it is asked for more: generators, map, zip and
+    the like. Iterators of other making may begin again."""
+    if epochs > 1 and type(X).__module__ in ("builtins", "itertools") and iter(X) is X:
         raise ValueError(
-            f"epochs = {epochs}, but X is a generator, which is used up after one epoch: give a "
-            "list, or an object whose __iter__ begins again"
+            f"epochs = {epochs}, but X is a {type(X).__name__}, which is used up after one epoch: "
+            "give a list, or an object whose __iter__ begins again"
         )
 
 
@@ -118,7 +122,12 @@ def _epochs(
         began, targets, before = time.perf_counter(), Targets(), (0, 0, 0)
         rate, status = None, ""
         for block in blocks:
-            part = read(*unpacked(block, before[0]))
+            data = unpacked(block, before[0])
+            try:
+                part = read(*data)
+            except (TypeError, ValueError) as error:
+                kind = TypeError if isinstance(error, TypeError) else ValueError
+                raise kind(f"block {before[0]}: {error}") from None
             if between.kind is None:
                 between.kind = part.target.score
             elif part.target.score != between.kind:
@@ -174,6 +183,6 @@ def close_epoch(
         curves.learning_rate.append(rate)
         curves.seconds.append(time.perf_counter() - began)
         if call.validation is not None:
-            curves.validation_cost.append(float("nan"))
-            curves.validation_score.append(float("nan"))
+            curves.validation_cost.append(math.nan)
+            curves.validation_score.append(math.nan)
     between.validate()

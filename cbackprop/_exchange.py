@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cbackprop import _validation as check
 
 if TYPE_CHECKING:
     from cbackprop.activations import Activation
@@ -20,6 +22,12 @@ Array = NDArray[Any]
 class Exchange:
     """Import and export, a part of `Network`. A format's module is imported when it is used."""
 
+    def _write(self, save: Callable[[Network, str], None], path: Any) -> None:
+        net = cast("Network", self)
+        path = check.path("path", path)
+        with net._beside:
+            save(net, path)
+
     def export_onnx(self, path: str | PathLike[str]) -> None:
         """Write the network as an ONNX graph, for onnxruntime and others.
 
@@ -30,7 +38,7 @@ class Exchange:
         Parameters
         ----------
         path : path
-            The file, used as given.
+            As for `save`.
 
         Raises
         ------
@@ -39,7 +47,7 @@ class Exchange:
         ImportError
             onnx is not installed: ``pip install "cbackprop[onnx]"``.
         OSError
-            The file cannot be written; an older file of that name is untouched.
+            As from `save`.
 
         Notes
         -----
@@ -48,9 +56,7 @@ class Exchange:
         """
         from cbackprop.io import onnx_write
 
-        net = cast("Network", self)
-        with net._beside:
-            onnx_write.save(net, path)
+        self._write(onnx_write.save, path)
 
     @classmethod
     def from_onnx(
@@ -80,6 +86,7 @@ class Exchange:
         """
         from cbackprop.io import onnx_read
 
+        path = check.path("path", path)
         return onnx_read.load(cast("type[Network]", cls), path, {"cost": cost, "classes": classes})
 
     def to_torch(self) -> dict[str, Array]:
@@ -126,16 +133,23 @@ class Exchange:
         Parameters
         ----------
         state : mapping, sequence, module or path
-            A state_dict, of tensors or arrays, its layers in order; a module, whose state_dict is
-            taken; a list of arrays w1, b1, w2, b2, ...; or the path of a .safetensors file, whose
-            layers are ordered by the numbers in their names. A Linear without bias has zeros.
-        activation, output, cost, input_scale, input_shift, classes : optional
-            As for `Network`: a state_dict does not say them.
+            An nn.Sequential; a state_dict, of tensors or arrays, its layers in order, or another
+            module, whose state_dict is taken; a list of arrays w1, b1, w2, b2, ...; or the path
+            of a .safetensors file, whose layers are ordered by the numbers in their names. A
+            Linear without bias has zeros.
+        activation, output : optional
+            As for `Network`. An nn.Sequential says them, identity where it ends with a Linear, as
+            classifiers do that are trained on logits: give output="softmax" for probabilities.
+            Nothing else does, so they are needed.
+        cost, input_scale, input_shift, classes : optional
+            As for `Network`.
 
         Raises
         ------
         ModelFileError
-            Something in it is not of a chain of Linear layers.
+            Something in it is not of a chain of Linear layers and activations.
+        ValueError
+            An activation or output is needed and not given.
         TypeError
             It is none of these.
 
@@ -156,7 +170,13 @@ class Exchange:
         return torch_state.load(cast("type[Network]", cls), state, settings)
 
     @classmethod
-    def from_sklearn(cls, mlp: Any) -> Network:
+    def from_sklearn(
+        cls,
+        mlp: Any,
+        *,
+        input_scale: float | Array | None = None,
+        input_shift: float | Array | None = None,
+    ) -> Network:
         """A network from a fitted MLPClassifier or MLPRegressor, scikit-learn's or ours.
 
         Weights, activations, cost and labels are taken; the optimiser's state and the penalty
@@ -166,7 +186,11 @@ class Exchange:
         Parameters
         ----------
         mlp : estimator
-            After ``fit``. scikit-learn itself is not needed.
+            After ``fit``; of a Pipeline its last step, of a search its ``best_estimator_``.
+            scikit-learn itself is not needed.
+        input_scale, input_shift : optional
+            As for `Network`. Behind a StandardScaler: ``1 / scaler.scale_`` and
+            ``-scaler.mean_ / scaler.scale_``.
 
         Raises
         ------
@@ -177,7 +201,9 @@ class Exchange:
         """
         from cbackprop.io import sklearn_mlp
 
-        return sklearn_mlp.load(cast("type[Network]", cls), mlp)
+        settings = {"input_scale": input_scale, "input_shift": input_shift}
+        given = {name: value for name, value in settings.items() if value is not None}
+        return sklearn_mlp.load(cast("type[Network]", cls), mlp, given)
 
     def to_npz(self, path: str | PathLike[str]) -> None:
         """Write weights, biases and settings as arrays for ``numpy.load``: w1, b1, w2, b2, ...
@@ -189,7 +215,7 @@ class Exchange:
         ModelFileError
             The network has a function of your own.
         OSError
-            The file cannot be written; an older file of that name is untouched.
+            As from `save`.
 
         Examples
         --------
@@ -203,9 +229,7 @@ class Exchange:
         """
         from cbackprop.io import npz
 
-        net = cast("Network", self)
-        with net._beside:
-            npz.save(net, path)
+        self._write(npz.save, path)
 
     @classmethod
     def from_npz(
@@ -234,7 +258,7 @@ class Exchange:
         from cbackprop.io import npz
 
         given = {"activation": activation, "output": output, "cost": cost, "classes": classes}
-        return npz.load(cast("type[Network]", cls), path, given)
+        return npz.load(cast("type[Network]", cls), check.path("path", path), given)
 
     def to_book_json(self, path: str | PathLike[str]) -> None:
         """Write the JSON file of the book's ``network2.py``, whose ``load`` reads it.
@@ -246,7 +270,7 @@ class Exchange:
         ModelFileError
             A layer is not sigmoid, or the cost neither quadratic nor cross_entropy.
         OSError
-            The file cannot be written; an older file of that name is untouched.
+            As from `save`.
 
         Examples
         --------
@@ -257,9 +281,7 @@ class Exchange:
         """
         from cbackprop.io import book_json
 
-        net = cast("Network", self)
-        with net._beside:
-            book_json.save(net, path)
+        self._write(book_json.save, path)
 
     @classmethod
     def from_book_json(cls, path: str | PathLike[str], *, dtype: Any = np.float64) -> Network:
@@ -279,4 +301,4 @@ class Exchange:
         """
         from cbackprop.io import book_json
 
-        return book_json.load(cast("type[Network]", cls), path, dtype)
+        return book_json.load(cast("type[Network]", cls), check.path("path", path), dtype)

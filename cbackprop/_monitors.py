@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from cbackprop import _registration as registration
 from cbackprop._names import unknown
 from cbackprop.exceptions import LearningWarning
 from cbackprop.history import History
@@ -44,6 +45,7 @@ def checked(values: Any, validated: bool) -> list[Monitor]:
     monitors: list[Monitor] = []
     for value in values:
         if callable(value):
+            registration.function("monitor", value, "y", "a")
             name = getattr(value, "__name__", type(value).__name__)
             monitor = Monitor(name, value)
         elif isinstance(value, str) and value in NAMES:

@@ -2,13 +2,14 @@
 Messages are of the kind that `_validation` gives."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cbackprop import _engine
+from cbackprop._names import meant
 from cbackprop._validation import (
     ARGMAX,
     SQUARED_ERROR,
@@ -23,14 +24,26 @@ from cbackprop.callbacks import Checkpoint, EarlyStopping
 Array = NDArray[Any]
 
 
-def specs(values: Any, common: dict[str, Any]) -> list[dict[str, Any]]:
-    """The arguments of each network that `train_many` trains."""
+def specs(values: Any, common: dict[str, Any], known: Collection[str]) -> list[dict[str, Any]]:
+    """The arguments of each network that `train_many` trains; ``known`` are their names."""
+    for name in common:
+        if name not in known:
+            raise TypeError(
+                f"train_many got {name!r}, which neither Network nor train takes"
+                f"{meant(name, known)}"
+            )
     if isinstance(values, Mapping | str) or not isinstance(values, Iterable):
         raise TypeError(f"specs = {values!r}, expected a list of dicts")
     jobs = []
     for i, spec in enumerate(values):
         if not isinstance(spec, Mapping):
             raise TypeError(f"specs[{i}] = {spec!r}, expected a dict of arguments")
+        for name in spec:
+            if name not in known:
+                raise TypeError(
+                    f"specs[{i}] has {name!r}, which neither Network nor train takes"
+                    f"{meant(name, known)}"
+                )
         job = {**common, **spec}
         if "sizes" not in job:
             raise ValueError(f"specs[{i}] has no 'sizes'")
@@ -117,6 +130,10 @@ def callbacks(values: Any) -> None:
     if not isinstance(values, Sequence):
         raise TypeError(f"callbacks = {values!r}, expected a list of objects")
     for value in values:
+        if isinstance(value, type):
+            raise TypeError(
+                f"callbacks: {value!r} is a class; make an object: {value.__name__}(...)"
+            )
         methods = [getattr(value, name, None) for name in ("on_epoch_end", "on_batch_end")]
         if not any(map(callable, methods)):
             raise TypeError(

@@ -7,43 +7,60 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cbackprop import _validation as check
 from cbackprop._names import unknown
-
-if TYPE_CHECKING:
-    from cbackprop.history import History
-    from cbackprop.network import Network
+from cbackprop.history import History
+from cbackprop.network import Network
 
 Array = NDArray[Any]
+
+_LONGEST = 28  # letters of a name
+
+# What a history has besides the curves that are drawn by name.
+_DRAWN_ELSEWHERE = {
+    "validation_cost": "is drawn beside 'cost'",
+    "validation_score": "is drawn beside 'score'",
+    "delta_norms": "is many curves; plot_delta_norms draws them",
+}
+
+
+def a_network(net: Any) -> None:
+    """Refuse what is no network."""
+    check.instance("net", net, Network)
+
+
+def a_history(history: Any) -> None:
+    """Refuse what is no history, or has no epoch."""
+    remedy = ": net.history" if isinstance(history, Network) else ""
+    check.instance("history", history, History, remedy)
+    if not len(history):
+        raise ValueError("history holds no epoch; train first")
 
 
 def curves(history: History, what: Any) -> list[str]:
     """Names of curves that the history has."""
+    a_history(history)
     known = ["cost", "score", "learning_rate", "seconds", *history.monitored]
     if not isinstance(what, str | Sequence) or not len(what):
         raise TypeError(f"what = {what!r}, expected a name or a list of names")
     names = [what] if isinstance(what, str) else list(what)
     for name in names:
         if name not in known:
+            if isinstance(name, str) and name in _DRAWN_ELSEWHERE:
+                raise ValueError(f"what = {name!r}, which {_DRAWN_ELSEWHERE[name]}")
             raise unknown("what", name, known)
-    _refuse_empty(history)
     return names
 
 
 def norms(history: History) -> list[list[float]]:
     """||delta^l|| of each epoch and layer."""
-    _refuse_empty(history)
+    a_history(history)
     return history.delta_norms
-
-
-def _refuse_empty(history: History) -> None:
-    if not len(history):
-        raise ValueError("history holds no epoch; train first")
 
 
 def axes(ax: Any, count: int) -> Array:
@@ -109,8 +126,14 @@ def _indices(net: Network, y: Any, m: int, what: str) -> Array:
     return index
 
 
+def short(names: Sequence[str]) -> list[str]:
+    """Names that leave room for the picture."""
+    return [name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…" for name in names]
+
+
 def plane(net: Network, X: Any, y: Any, resolution: Any) -> tuple[Array, Array | None, list[str]]:
     """X of two inputs in float64, the class of each row where y tells it, the classes' names."""
+    a_network(net)
     if net.sizes[0] != 2:
         raise ValueError(f"net has {net.sizes[0]} input neurons; decision regions are drawn for 2")
     check.integer("resolution", resolution, 2, 4096)
@@ -122,6 +145,7 @@ def plane(net: Network, X: Any, y: Any, resolution: Any) -> tuple[Array, Array |
 
 def confusion(net: Network, X: Any, y: Any) -> tuple[Array, list[str]]:
     """Samples of class i taken for class j, (n, n), and the classes' names."""
+    a_network(net)
     a = net.predict(X)
     if not len(a):
         raise ValueError("X has no rows, expected at least one sample")

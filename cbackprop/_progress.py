@@ -50,13 +50,17 @@ class Progress:
         return self
 
     def __exit__(self, *error: object) -> None:
-        # Also where training stops early or breaks: what is printed next has a line of its own.
+        self.end()  # also where training breaks
+
+    def end(self) -> None:
+        """Say the last epoch; what is printed next has a line of its own."""
         if self.bar is not None:
             self.bar.close()
         elif self.unsaid is not None:
             self._say(self.unsaid)
         if self.open:
             print(file=sys.stderr, flush=True)
+            self.open = False
 
     def __call__(self, history: History) -> None:
         if self.bar is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -40,11 +41,23 @@ def interval(argument: str, value: Any) -> tuple[float, float]:
     return low, high
 
 
-def function(argument: str, value: Any) -> Any:
-    """A callable."""
-    if not callable(value):
-        raise TypeError(f"{argument} = {value!r}, expected a callable")
+def function(argument: str, value: Any, *parameters: str) -> Any:
+    """A callable that can be called with these, as far as it tells."""
+    if not callable(value) or not _takes(value, parameters):
+        raise TypeError(f"{argument} = {value!r}, expected a callable ({', '.join(parameters)})")
     return value
+
+
+def _takes(f: Any, parameters: tuple[str, ...]) -> bool:
+    try:
+        signature = inspect.signature(f)
+    except (TypeError, ValueError):  # compiled functions need not tell
+        return True
+    try:
+        signature.bind(*parameters)
+    except TypeError:
+        return False
+    return True
 
 
 def addresses(float32: Pair | None, float64: Pair | None) -> dict[int, tuple[int, int]]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from cbackprop import _extras, _pictures, plotting, reference
 from cbackprop import _validation as check
 from cbackprop._certify import Certificate, certify
+from cbackprop.history import figure
 
 if TYPE_CHECKING:
     from cbackprop.history import History
@@ -31,6 +32,8 @@ Array = NDArray[Any]
 _CERTIFIED = 5  # samples
 _CHUNK = 4096  # rows of which the costs are computed at once
 _CELLS = 30  # classes whose confusions are shown as a matrix
+_ROOMY = 15  # of them with cells of the usual size
+_LETTERS = 100  # of the names of columns that stand side by side
 _SHOWN = 8  # numbers of a sample that is no image
 
 _STYLE = """
@@ -44,7 +47,10 @@ img { max-width: 100%; height: auto }
 table { border-collapse: collapse } td, th { padding: .15em .6em; text-align: right }
 th { font-weight: 600 } .text td, .text th { text-align: left; vertical-align: top }
 .matrix td { border: 1px solid #fff; min-width: 2em; text-align: center }
-.matrix th { overflow-wrap: normal; max-width: 12em }
+.matrix th { white-space: nowrap; max-width: 18em; overflow: hidden; text-overflow: ellipsis }
+.small { font-size: .8em } .small td { min-width: 1.6em; padding: .15em .2em }
+.upright tr:first-child th { writing-mode: vertical-rl; transform: rotate(180deg);
+    max-width: none; max-height: 18em; padding: .6em .15em; text-align: left }
 .worst { display: flex; flex-wrap: wrap; gap: 1em } figure { margin: 0; width: 8em }
 figure img { width: 100%; image-rendering: pixelated; border: 1px solid #ccc }
 figcaption { font-size: .85em } .failed { color: #b00020; font-weight: 600 }
@@ -118,6 +124,11 @@ def report(
     from cbackprop.io import model_file
 
     _extras.need("matplotlib.figure", "report", "matplotlib", "plot")
+    path = check.path("path", path)
+    _pictures.a_network(net)
+    _pictures.a_history(history)
+    if certificate is not None:
+        check.instance("certificate", certificate, Certificate)
     X = check.as_array("X", X)
     scores = net.evaluate(X, y)
     shape = _shape_of(net, X, image_shape)
@@ -216,12 +227,18 @@ def _numbers(row: Array) -> str:
 
 def _sentence(net: Network, history: History, scores: dict[str, float], n: int) -> str:
     found = ", ".join(
-        f"{'R²' if name == 'r2' else name} {value:.4f}" for name, value in scores.items()
+        f"{'R²' if name == 'r2' else name} {figure(value)}" for name, value in scores.items()
     )
+    these = "this" if n == 1 else "these"
     return (
-        f"On these {n:,} samples: {found}. {len(history):,} epochs in "
-        f"{sum(history.seconds):.3g} s of training; {net.steps:,} mini-batches in all."
+        f"On {these} {_counted(n, 'sample')}: {found}. {_counted(len(history), 'epoch')} in "
+        f"{sum(history.seconds):.3g} s of training; {_counted(net.steps, 'mini-batch', 'es')} "
+        "in all."
     )
+
+
+def _counted(n: int, noun: str, plural: str = "s") -> str:
+    return f"{n:,} {noun}{'' if n == 1 else plural}"
 
 
 def _svg(draw: Any, panels: int = 1) -> str:
@@ -290,9 +307,12 @@ def _confusion(net: Network, a: Array, index: Array) -> str:
         )
         lines.append(f"<tr><th>{_text(name)}</th>{cells}</tr>")
     head = "".join(f"<th>{_text(name)}</th>" for name in names)
+    kind = "matrix small" if len(names) > _ROOMY else "matrix"
+    if sum(map(len, names)) > _LETTERS:
+        kind += " upright"
     return (
         "<p class=note>Rows are labels, columns what the network says.</p><div class=wide>"
-        f"<table class=matrix><tr><th></th>{head}</tr>{''.join(lines)}</table></div>"
+        f'<table class="{kind}"><tr><th></th>{head}</tr>{"".join(lines)}</table></div>'
         f"<p>Most frequent mistakes:</p>{often}"
     )
 

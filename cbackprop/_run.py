@@ -191,12 +191,14 @@ class Between:
         return stop
 
     def end(self) -> None:
-        """The best weights put back."""
+        """The best weights put back, the last epoch said."""
         net, stopping, history = self.net, self.call.stopping, self.history
         if self.best and stopping is not None and stopping.best(history) < len(history) - 1:
             with net._alone:
                 for panels, kept in zip(net._panels(), self.best, strict=True):
                     panels[...] = kept
+        if self.call.progress is not None:
+            self.call.progress.end()  # before the warnings that may follow
         if self.call.keeper is not None:
             self.call.keeper.end(net, self)
 

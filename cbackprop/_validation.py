@@ -10,7 +10,7 @@ import numbers
 import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -437,11 +437,46 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def said(given: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Refuse weights of another program without the functions between them: any default would
+    be a network that predicts something else."""
+    for name in names:
+        if name not in given:
+            raise ValueError(
+                f"{name} is missing: weights do not say it; give {name}=, or an nn.Sequential, "
+                "whose modules do"
+            )
+
+
+def an_mlp(mlp: Any) -> None:
+    """scikit-learn's or ours; told by what it has, for neither need be imported."""
+    kind = "an MLPClassifier or MLPRegressor"
+    if isinstance(mlp, type):
+        raise TypeError(f"mlp is the class {mlp.__name__}, expected {kind}; fit an object of it")
+    if not hasattr(mlp, "hidden_layer_sizes"):
+        raise TypeError(
+            f"mlp is a {type(mlp).__name__}, expected {kind}: a Pipeline's [-1], a search's "
+            "best_estimator_"
+        )
+
+
+def instance(name: str, value: Any, kind: type, remedy: str = "") -> None:
+    """An object of that class; of others their class is said, not what they hold."""
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise TypeError(
+            f"{name} is a {type(value).__name__}, expected {article} {kind.__name__}{remedy}"
+        )
+
+
 def path(name: str, value: Any) -> str:
     """The name of a file or folder as text."""
     if not isinstance(value, str | os.PathLike):
         raise TypeError(f"{name} = {value!r}, expected a path")
-    return os.fsdecode(value)
+    text = os.fsdecode(value)
+    if not text or "\0" in text:
+        raise ValueError(f"{name} = {value!r}, expected a path")
+    return text
 
 
 def schedule(name: str, value: Any) -> None:

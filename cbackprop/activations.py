@@ -451,17 +451,17 @@ def register(
     3
     """
     name = registration.name_of(name, ACTIVATIONS)
-    f = registration.function("function", function)
+    f = registration.function("function", function, "z")
     if (derivative is None) == (vector_jacobian is None):
         raise ValueError("derivative and vector_jacobian: give one of the two")
     if derivative is not None:
-        slope = registration.function("derivative", derivative)
+        slope = registration.function("derivative", derivative, "z", "a")
 
         def product(z: Array, a: Array, g: Array) -> Array:
             result: Array = g * slope(z, a)
             return result
     else:
-        product = registration.function("vector_jacobian", vector_jacobian)
+        product = registration.function("vector_jacobian", vector_jacobian, "z", "a", "g")
     return _registered(name, f, derivative, product, lambda bits: (f, product), image, False)
 
 

@@ -155,6 +155,8 @@ class TensorBoard:
         tensorboardX is not installed.
     ValueError, TypeError
         An argument is out of range.
+    OSError
+        The folder cannot be made.
 
     Examples
     --------
@@ -174,6 +176,7 @@ class TensorBoard:
         _extras.need("tensorboardX", "callbacks.TensorBoard", "tensorboardX", "tensorboard")
         self.folder = check.path("folder", folder)
         self.histograms = check.flag("histograms", histograms)
+        os.makedirs(self.folder, exist_ok=True)
         self._writer: Any = None  # opened by the first epoch: until then this object pickles
 
     def on_epoch_end(self, net: Network, history: History) -> None:

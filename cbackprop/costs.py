@@ -336,8 +336,8 @@ def register(
     3
     """
     name = registration.name_of(name, COSTS)
-    f = registration.function("value", value)
-    g = registration.function("slope", slope)
+    f = registration.function("value", value, "a", "y")
+    g = registration.function("slope", slope, "a", "y")
     return _registered(name, f, g, lambda bits: (f, g), domain, targets, False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 
     from distributed import Client
 
-_ABOUT_THE_NETWORK = {
-    "activation", "output", "cost", "init", "dtype", "input_scale", "input_shift", "classes", "rng",
-}  # fmt: skip
+
+def _names(function: Any) -> set[str]:
+    """Of the arguments that are given by name."""
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def train_many(
@@ -61,8 +64,8 @@ def train_many(
         Networks that are training stop after their mini-batch, as they do when the caller iterates
         no further or on_error raises; on executors of other processes they go on to their end.
     ValueError, TypeError
-        on_error is neither, executor is none, or a spec is no dict or has no ``sizes``; nothing
-        was trained.
+        on_error is neither, executor is none, or a spec is no dict, has no ``sizes`` or a name
+        that neither `Network` nor `Network.train` takes; nothing was trained.
 
     Examples
     --------
@@ -75,7 +78,8 @@ def train_many(
     if on_error not in ("yield", "raise"):
         raise ValueError(f"on_error = {on_error!r}, expected 'yield' or 'raise'")
     _options.executor(executor)
-    jobs = _options.specs(specs, common)
+    known = {"sizes"} | _names(Network) | _names(Network.train)
+    jobs = _options.specs(specs, common, known)
     for job in jobs:
         job.setdefault("n_threads", 1)
     return _results(jobs, X, y, executor, on_error == "raise")
@@ -148,7 +152,8 @@ def _found(value: Any) -> Any:
 def _train(
     job: dict[str, Any], X: Any, y: Any, brake: _job.Brake | None
 ) -> tuple[Network, History]:
-    about = {name: value for name, value in job.items() if name in _ABOUT_THE_NETWORK}
+    its_own = _names(Network)
+    about = {name: value for name, value in job.items() if name in its_own}
     rest = {name: value for name, value in job.items() if name not in {*about, "sizes"}}
     net = Network(job["sizes"], **about)
     net._engine.brake = brake

@@ -1,6 +1,6 @@
 """Errors that users may want to catch by name."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cbackprop.history import History
@@ -21,6 +21,10 @@ class DivergenceError(ArithmeticError):
         super().__init__(message)
         self.epoch = epoch
         self.history = history
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # From another process; what cannot be unpickled there breaks the whole pool.
+        return type(self), (str(self), self.epoch, self.history)
 
 
 class LearningWarning(UserWarning):

@@ -5,7 +5,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
-@dataclass
+def figure(value: float) -> str:
+    """A cost or a score in words; of a training that diverges, not forty digits."""
+    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
+
+
+@dataclass(repr=False)
 class History:
     """Curves of a training run, one entry an epoch.
 
@@ -54,6 +59,13 @@ class History:
     def __len__(self) -> int:
         return len(self.cost)
 
+    def __repr__(self) -> str:
+        # Not the curves: in notebooks, what train returns is what a cell shows.
+        if not self.cost:
+            return "<History of no epoch>"
+        epochs = "1 epoch" if len(self) == 1 else f"{len(self):,} epochs"
+        return f"<History of {epochs}: {self._figures()}>"
+
     def to_dict(self) -> dict[str, Any]:
         """The curves as plain lists by name."""
         return asdict(self)
@@ -68,12 +80,13 @@ class History:
             self.monitored.setdefault(name, []).extend(curve)
 
     def plot(self, what: str | Sequence[str] = ("cost", "score"), *, ax: Any = None) -> Any:
-        """Draw curves with matplotlib: `cbackprop.plotting.plot_history`.
+        """Draw curves over the epochs, with matplotlib: ``pip install "cbackprop[plot]"``.
 
         Parameters
         ----------
         what : str or sequence of str
-            cost, score, learning_rate, seconds, or the name of a monitor: one panel each.
+            cost, score, learning_rate, seconds, or a curve of ``monitored``: one panel each.
+            Validation curves stand beside those of training.
         ax : matplotlib Axes, or a sequence of them
             As many as curves. Default: a new figure.
 
@@ -81,14 +94,47 @@ class History:
         -------
         Axes, or array of Axes
             One for a name, an array for a sequence.
+
+        Raises
+        ------
+        ValueError
+            There is no such curve, or no epoch; ``ax`` has another number of axes.
+        ImportError
+            matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import matplotlib; matplotlib.use("Agg")  # without a screen
+        >>> from cbackprop import Network
+        >>> history = Network([1, 1], rng=0).train([[0.0], [1.0]], [0, 1], epochs=3)
+        >>> history.plot("cost").get_ylabel()
+        'cost'
+        >>> [ax.get_ylabel() for ax in history.plot(["score", "learning_rate"])]
+        ['accuracy', 'learning rate']
         """
         from cbackprop import plotting
 
         return plotting.plot_history(self, what, ax=ax)
 
     def plot_delta_norms(self, *, ax: Any = None) -> Any:
-        """Draw ||delta^l|| of each layer with matplotlib; returns the axes:
-        `cbackprop.plotting.plot_delta_norms`."""
+        """Draw ||delta^l|| of each layer over the epochs, on a logarithmic axis: how fast each
+        layer learns, as in the book's chapter 5.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Default: a new figure.
+
+        Returns
+        -------
+        Axes
+            Norms of 0 are gaps.
+
+        Raises
+        ------
+        ValueError, ImportError
+            As from `plot`.
+        """
         from cbackprop import plotting
 
         return plotting.plot_delta_norms(self, ax=ax)
@@ -99,11 +145,12 @@ class History:
 
     def _figures(self) -> str:
         """The last epoch's, in words."""
-        text = f"cost {self.cost[-1]:.4f}"
-        text += f"  {self.score_name} {self.score[-1]:.4f}"
+        text = f"cost {figure(self.cost[-1])}"
+        if self.score:  # one made by hand need not have it
+            text += f"  {self.score_name} {figure(self.score[-1])}"
         if self.validation_cost:
-            text += f"  validation cost {self.validation_cost[-1]:.4f}"
-            text += f"  {self.score_name} {self.validation_score[-1]:.4f}"
+            text += f"  validation cost {figure(self.validation_cost[-1])}"
+            text += f"  {self.score_name} {figure(self.validation_score[-1])}"
         for name, curve in self.monitored.items():
-            text += f"  {name} {curve[-1]:.4f}"
+            text += f"  {name} {figure(curve[-1])}"
         return text

@@ -569,7 +569,7 @@ class Network(Exchange):
         if blocks:
             given = {"l1": l1, "l2": l2, "validation_split": validation_split}
             _blocks.refuse({**given, "sample_weight": sample_weight}, class_weight, monitors)
-            _blocks.refuse_generator(X, epochs)
+            _blocks.refuse_iterator(X, epochs)
             self._check_validation(validation_data, self.classes, None)
 
             def filled(X: Any, y: Any, sample: Any) -> _run.Call:
@@ -1025,6 +1025,7 @@ class Network(Exchange):
         """
         from cbackprop.io import model_file
 
+        path = check.path("path", path)
         with self._beside:
             data = model_file.dumps(self)
         model_file.write(path, data)
@@ -1067,11 +1068,12 @@ class Network(Exchange):
 
         from cbackprop.io import c_header, model_file
 
-        path = Path(path)
+        path = Path(check.path("path", path))
         name = check.c_name(name, path)
         check.written_in_c(self.activations)
         if samples is not None:
             samples = check.features("samples", samples, self.sizes[0], self.dtype)
+            check.refuse_nonfinite("samples", samples, self.dtype)
         with self._beside:
             text = c_header.dumps(self, name, path.name, samples)
         model_file.write(path, text.encode())

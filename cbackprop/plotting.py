@@ -2,7 +2,8 @@
 
 In the style of scikit-learn's displays: every function draws into ``ax`` where it is given, else
 into a new figure, and returns the axes; what they look like is then matplotlib's to change. Names
-that come from data are drawn as they are, not read as formulas.
+that come from data are drawn as they are, not read as formulas. Where matplotlib is not installed,
+each is an ImportError that says how to get it.
 
 Examples
 --------
@@ -26,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbackprop import _extras, _pictures
+from cbackprop import _validation as check
 
 if TYPE_CHECKING:
     from cbackprop.history import History
@@ -45,15 +47,18 @@ Array = NDArray[Any]
 # matplotlib's rainbow.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")
 _READABLE = 30  # classes whose names and counts still fit
+_LETTER = 0.1  # inches that one of a name takes at most, on average
+_ROWS = 15  # names one below the other in a legend
 
 
 def _matplotlib(module: str) -> Any:
     return _extras.need(module, "plotting", "matplotlib", "plot")
 
 
-def _new_axes(count: int = 1) -> Any:
+def _new_axes(count: int = 1, *, wider: float = 0.0, higher: float = 0.0) -> Any:
+    """Axes side by side, of a figure so many inches larger than usual."""
     pyplot = _matplotlib("matplotlib.pyplot")
-    size = (4.8 * count + 0.4, 3.8)
+    size = (4.8 * count + 0.4 + wider, 3.8 + higher)
     return pyplot.subplots(1, count, figsize=size, layout="constrained", squeeze=False)[1][0]
 
 
@@ -75,7 +80,9 @@ def _legend(ax: Any, handles: Sequence[Any], names: Iterable[Any], **options: An
 def _epochs(ax: Any, count: int) -> Array:
     """1, 2, ... count, and an axis whose ticks are whole epochs."""
     ax.set_xlabel("epoch")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    if count == 1:
+        ax.set_xlim(0.5, 1.5)
     ax.grid(alpha=0.3)
     return np.arange(1, count + 1)
 
@@ -88,39 +95,7 @@ def _style(count: int) -> dict[str, Any]:
 def plot_history(
     history: History, what: str | Sequence[str] = ("cost", "score"), *, ax: Any = None
 ) -> Any:
-    """Curves over the epochs; `History.plot` is this function.
-
-    Parameters
-    ----------
-    history : History
-    what : str or sequence of str
-        cost, score, learning_rate, seconds, or a curve of ``history.monitored``: one panel each.
-        Validation curves stand beside those of training.
-    ax : matplotlib Axes, or a sequence of them
-        As many as curves. Default: a new figure.
-
-    Returns
-    -------
-    Axes, or array of Axes
-        One for a name, an array for a sequence.
-
-    Raises
-    ------
-    ValueError
-        The history has no such curve, or holds no epoch; ``ax`` has another number of axes.
-    ImportError
-        matplotlib is not installed.
-
-    Examples
-    --------
-    >>> import matplotlib; matplotlib.use("Agg")  # without a screen
-    >>> from cbackprop import Network
-    >>> history = Network([1, 1], rng=0).train([[0.0], [1.0]], [0, 1], epochs=3)
-    >>> history.plot("cost").get_ylabel()
-    'cost'
-    >>> [ax.get_ylabel() for ax in history.plot(["score", "learning_rate"])]
-    ['accuracy', 'learning rate']
-    """
+    """`History.plot` of the history given first."""
     names = _pictures.curves(history, what)
     axes = _new_axes(len(names)) if ax is None else _pictures.axes(ax, len(names))
     for name, panel in zip(names, axes, strict=True):
@@ -147,26 +122,7 @@ def _draw_curve(ax: Any, history: History, name: str) -> None:
 
 
 def plot_delta_norms(history: History, *, ax: Any = None) -> Any:
-    """||delta^l|| of each layer over the epochs, on a logarithmic axis: how fast each layer
-    learns, as in the book's chapter 5; `History.plot_delta_norms` is this function.
-
-    Parameters
-    ----------
-    history : History
-    ax : matplotlib Axes, optional
-
-    Returns
-    -------
-    Axes
-        Norms of 0 are gaps.
-
-    Raises
-    ------
-    ValueError
-        The history holds no epoch.
-    ImportError
-        matplotlib is not installed.
-    """
+    """`History.plot_delta_norms` of the history given first."""
     norms = np.array(_pictures.norms(history))
     ax = _new_axes()[0] if ax is None else _pictures.axes(ax, 1)[0]
     epochs, layers = _epochs(ax, len(norms)), norms.shape[1]
@@ -194,7 +150,8 @@ def plot_decision_regions(
     net : Network
         With two input neurons.
     X : array-like (n, 2)
-        Its range, and a twentieth more on each side, is what is shown.
+        Its range, and a twentieth more on each side, is what is shown. The names of a
+        DataFrame's columns stand at the axes.
     y : array-like, optional
         Labels or one-hot targets: then the samples are drawn too, in their classes' colours.
     resolution : int
@@ -209,11 +166,16 @@ def plot_decision_regions(
     ------
     ValueError, TypeError
         The network has not two inputs, or X or y does not fit.
-    ImportError
-        matplotlib is not installed.
     """
+    columns = getattr(X, "columns", ("input 0", "input 1"))
     X, index, names = _pictures.plane(net, X, y, resolution)
-    ax = _new_axes()[0] if ax is None else _pictures.axes(ax, 1)[0]
+    beside = _pictures.short(names) if len(names) <= _READABLE else []
+    blocks = math.ceil(len(beside) / _ROWS)
+    if ax is None:
+        longest = max(map(len, beside), default=0)
+        ax = _new_axes(wider=max(0.0, blocks * (0.5 + _LETTER * longest) - 1.0))[0]
+    else:
+        ax = _pictures.axes(ax, 1)[0]
     low, high = X.min(axis=0), X.max(axis=0)
     edge = np.where(high > low, 0.05 * (high - low), 0.5)
     low, high = low - edge, high + edge
@@ -240,11 +202,12 @@ def plot_decision_regions(
         handles.append(
             ax.scatter(rows[:, 0], rows[:, 1], s=18, color=[colour], edgecolor="black", lw=0.4)
         )
-    if len(names) <= _READABLE:
+    if beside:
         # Beside the picture: inside, it would cover samples.
-        _legend(ax, handles, names, markerscale=1.3, loc="upper left", bbox_to_anchor=(1.01, 1))
-    ax.set_xlabel("input 0")
-    ax.set_ylabel("input 1")
+        place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "ncols": blocks}
+        _legend(ax, handles, beside, markerscale=1.3, borderaxespad=0, **place)
+    for name, label in zip(columns, (ax.set_xlabel, ax.set_ylabel), strict=True):
+        label(str(name), parse_math=False)
     return ax
 
 
@@ -271,9 +234,8 @@ def plot_weights(
     ------
     ValueError
         The input is no image of that shape, or of no square.
-    ImportError
-        matplotlib is not installed.
     """
+    _pictures.a_network(net)
     height, width = _pictures.image_shape(net.sizes[0], shape)
     tiles = net.weights[0][: _pictures.count("most", most)].reshape(-1, height, width)
     ax = _new_axes()[0] if ax is None else _pictures.axes(ax, 1)[0]
@@ -317,8 +279,6 @@ def plot_confusion_matrix(
     ------
     ValueError, TypeError
         X or y does not fit, or y holds no classes.
-    ImportError
-        matplotlib is not installed.
 
     Examples
     --------
@@ -329,20 +289,29 @@ def plot_confusion_matrix(
     >>> [text.get_text() for text in axes.texts]
     ['2', '0', '1', '0']
     """
+    normalize = check.flag("normalize", normalize)
     counts, names = _pictures.confusion(net, X, y)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    ax = _new_axes()[0] if ax is None else _pictures.axes(ax, 1)[0]
+    names, readable = _pictures.short(names), len(names) <= _READABLE
+    longest = max(map(len, names))
+    upright = longest * len(names) > 30  # the names of the columns
+    least = 4.0 if ax is not None else 6.5  # points of a count: in a figure of ours it has room
+    if ax is None:
+        cells = max(0.0, 0.3 * len(names) - 3.0)
+        words = max(0.0, _LETTER * longest - 0.3) if readable else 0.0
+        ax = _new_axes(wider=cells + words, higher=cells + upright * words)[0]
+    else:
+        ax = _pictures.axes(ax, 1)[0]
     image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     ax.set_xlabel("predicted")
     ax.set_ylabel("label")
     ax.figure.colorbar(image, ax=ax, label="share of the label's samples")
-    if len(names) > _READABLE:
+    if not readable:
         return ax
     places = np.arange(len(names))
-    longest = max(len(name) for name in names)
-    for axis, angle in ((ax.xaxis, 90 if longest * len(names) > 40 else 0), (ax.yaxis, 0)):
+    for axis, angle in ((ax.xaxis, 90 * upright), (ax.yaxis, 0)):
         axis.set_ticks(places, names, rotation=angle, parse_math=False)
-    size = max(4.0, min(9.0, 90 / len(names)))
+    size = max(least, min(9.0, 90 / len(names)))
     for (i, j), share in np.ndenumerate(shares):
         text = (f"{share:.2f}" if share else "0") if normalize else f"{counts[i, j]:,}"
         colour = "white" if share > 0.5 else "black"

@@ -94,6 +94,16 @@ def test_weights_of_blocks():
     np.testing.assert_allclose(found.cost, history.cost, rtol=1e-14)
 
 
+class Once:
+    """An iterator of somebody's own, which does not begin again."""
+
+    def __init__(self, blocks):
+        self.left = iter(blocks)
+
+    def __iter__(self):
+        return self.left
+
+
 def test_a_generator_lasts_one_epoch():
     def generator():
         yield X, LABELS
@@ -104,7 +114,7 @@ def test_a_generator_lasts_one_epoch():
         net.train(generator(), epochs=2)
     assert (len(net.history), net.steps) == (1, 2)
     with pytest.raises(ValueError, match=r"X yielded no block; a generator is used up"):
-        net.train(map(tuple, [(X, LABELS)]), epochs=2)
+        net.train(Once([(X, LABELS)]), epochs=2)
     assert len(net.history) == 2
 
 
@@ -394,3 +404,54 @@ def test_after_a_mini_batch_all_threads_have_done_their_share():
         return look.seen
 
     assert seen(4) == seen(1)
+
+
+@pytest.mark.parametrize(
+    "once", [iter, lambda blocks: map(tuple, blocks), lambda blocks: zip(blocks, strict=True)]
+)
+def test_iterators_of_one_epoch_are_refused_before_the_first(once):
+    net = Network([4, 3], output="softmax", rng=0)
+    with pytest.raises(ValueError, match=r"epochs = 2, but X is an? \w+, which is used up"):
+        net.train(once([(X, LABELS)]), epochs=2)
+    assert net.steps == 0
+
+
+class Rewound:
+    """An iterator that begins again: what many data loaders are."""
+
+    def __iter__(self):
+        self.left = [(X, LABELS)]
+        return self
+
+    def __next__(self):
+        if not self.left:
+            raise StopIteration
+        return self.left.pop()
+
+
+def test_metrics_of_other_arguments_are_refused_before_training():
+    net = network()
+    for metric in (lambda y: 0.0, lambda: 0.0, lambda y, a, X: 0.0):
+        with pytest.raises(TypeError, match=r"monitor = .*, expected a callable \(y, a\)"):
+            net.train(X, LABELS, validation_split=0.2, monitor=[metric])
+    assert net.steps == 0
+
+
+def test_iterators_that_begin_again_are_taken():
+    net = Network([4, 3], output="softmax", rng=0)
+    assert len(net.train(Rewound(), epochs=3)) == 3
+
+
+def test_what_is_wrong_in_a_block_is_said_with_its_number():
+    net = Network([4, 3], output="softmax", rng=0)
+    good = (X, LABELS)
+    for block, error, message in (
+        ((X[:, :2], LABELS), ValueError, "block 1: X has 2 columns"),
+        ((X, LABELS[:3]), ValueError, "block 1: y has 3 rows"),
+        ((X[:0], LABELS[:0]), ValueError, "block 1: X has no rows"),
+        ((X, LABELS, "abc"), ValueError, "block 1: sample_weight"),
+    ):
+        with pytest.raises(error, match=message):
+            net.train([good, block])
+    with pytest.raises(ValueError, match="sample_weight with blocks needs all rows; let blocks"):
+        net.train([good], sample_weight=np.ones(len(X)))

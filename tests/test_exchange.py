@@ -29,7 +29,7 @@ def agrees(ours, theirs, bound=1e-6):
     """Equal labels, and values to 1e-6 of the largest."""
     assert ours.shape == theirs.shape
     assert np.abs(ours - theirs).max() <= bound * max(1.0, np.abs(ours).max())
-    assert (ours.argmax(axis=1) == theirs.argmax(axis=1)).all()
+    assert (ours.argmax(axis=-1) == theirs.argmax(axis=-1)).all()
 
 
 def same(net, again):
@@ -321,7 +321,58 @@ W, B = np.ones((3, 4)), np.zeros(3)
 )
 def test_torch_states_that_do_not_fit(state, error, what):
     with pytest.raises(error, match=what):
-        Network.from_torch(state)
+        Network.from_torch(state, activation="relu", output="identity")
+
+
+def test_torch_modules_say_their_activations(dtype):
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    torch.manual_seed(0)
+    between = [
+        nn.ReLU(), nn.Tanh(), nn.Sigmoid(), nn.LeakyReLU(0.3), nn.ELU(0.5), nn.SELU(), nn.SiLU(),
+        nn.GELU(), nn.Softplus(), nn.Softsign(), nn.Hardtanh(), nn.Softmax(dim=1), nn.Softmax(-1),
+        nn.Identity(), nn.Sequential(nn.Dropout(0.5), nn.Sequential(nn.ReLU())), nn.Sequential(),
+    ]  # fmt: skip
+    layers = [layer for one in between for layer in (nn.Linear(4, 4), one)]
+    model = nn.Sequential(nn.Flatten(), *layers, nn.Linear(4, 3)).to(getattr(torch, dtype)).eval()
+    net = Network.from_torch(model)
+    assert str(net.activations[3]) == "leaky_relu(0.3)"
+    assert [str(sigma) for sigma in net.activations[-4:]] == ["identity", "relu", *["identity"] * 2]
+    rows = torch.from_numpy(X.astype(dtype))
+    with torch.no_grad():
+        agrees(net.predict(rows.numpy()), model(rows).numpy())
+    # What is given stands before what the modules say.
+    net = Network.from_torch(model, output="softmax")
+    assert [str(net.activations[i]) for i in (0, -1)] == ["relu", "softmax"]
+
+
+def test_activations_that_nothing_says_are_asked_for():
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    two = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = two[0], two[2]
+
+    for state in (two.state_dict(), Own(), list(two.parameters())):
+        with pytest.raises(ValueError, match="activation is missing: weights do not say it"):
+            Network.from_torch(state, output="identity")
+        with pytest.raises(ValueError, match="output is missing: weights do not say it"):
+            Network.from_torch(state, activation="relu")
+    for kind, message in (
+        (nn.LogSoftmax(1), "LogSoftmax.* is no activation here"),
+        (nn.Softplus(2.0), "Softplus.* is no activation here"),
+        (nn.GELU("tanh"), "GELU.* is no activation here"),
+        (nn.Hardtanh(0, 6), "Hardtanh.* is no activation here"),
+        (nn.Softmax(0), "Softmax.* is no activation here"),
+        (nn.Sequential(nn.ReLU(), nn.Tanh()), r"Tanh\(\) does not follow a Linear"),
+    ):
+        with pytest.raises(ModelFileError, match=f"{message}.*; give activation= and output="):
+            Network.from_torch(nn.Sequential(nn.Linear(4, 3), kind))
+    with pytest.raises(ModelFileError, match="batch normalisation"):
+        Network.from_torch(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)))
 
 
 def test_torch_linear_without_bias():
@@ -381,12 +432,32 @@ def test_sklearn_of_ours_with_activations_of_its_own():
 
 
 @pytest.mark.filterwarnings("ignore:.*converge")
+def test_sklearn_behind_a_scaler():
+    pipeline = pytest.importorskip("sklearn.pipeline")
+    preprocessing = pytest.importorskip("sklearn.preprocessing")
+    far = X * [1, 10, 100, 0.1] + [5, -3, 0, 1]
+    whole = pipeline.make_pipeline(preprocessing.StandardScaler(), fitted("real"))
+    whole.fit(far, X[:, 0])
+    scaler, mlp = whole
+    net = Network.from_sklearn(
+        mlp, input_scale=1 / scaler.scale_, input_shift=-scaler.mean_ / scaler.scale_
+    )
+    agrees(net.predict(far)[:, 0], whole.predict(far))
+
+
+@pytest.mark.filterwarnings("ignore:.*converge")
 def test_sklearn_objects_that_do_not_fit():
     neural = pytest.importorskip("sklearn.neural_network")
     with pytest.raises(ModelFileError, match="not fitted"):
         Network.from_sklearn(neural.MLPRegressor())
     with pytest.raises(TypeError, match="MLPClassifier"):
         Network.from_sklearn([1])
+    for name in ("Pipeline", "GridSearchCV"):
+        holder = type(name, (), {"fit": None})()
+        with pytest.raises(TypeError, match=f"mlp is a {name}, .*MLPRegressor: a Pipeline's \\[-1"):
+            Network.from_sklearn(holder)
+    with pytest.raises(TypeError, match=r"mlp is the class MLPRegressor, .*; fit an object of it"):
+        Network.from_sklearn(neural.MLPRegressor)
     mlp = fitted("real")
     mlp.loss = "absolute_error"
     with pytest.raises(ModelFileError, match="absolute_error"):

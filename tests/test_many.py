@@ -1,6 +1,7 @@
 """Many networks over one data set."""
 
 import _thread
+import multiprocessing
 import os
 import signal
 import threading
@@ -9,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from cbackprop import Network, train_many
+from cbackprop import DivergenceError, Network, train_many
 
 X = np.random.default_rng(0).normal(size=(50, 4))
 Y = np.arange(50) % 3
@@ -54,6 +55,21 @@ def test_one_that_fails_does_not_stop_the_others():
         list(train_many(specs[1:2], X, Y, output="softmax", on_error="raise"))
 
 
+def test_one_that_diverges_in_another_process_does_not_stop_the_others():
+    specs = [{"learning_rate": 1e-3}, {"learning_rate": 1e30}, {"learning_rate": 1e-3}]
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        found = train_many(
+            [{"sizes": [4, 1], **spec} for spec in specs], X, X[:, 0], executor=pool, epochs=9,
+            output="identity",
+        )  # fmt: skip
+        results = {i: result for i, _, result in found}
+    error = results[1]
+    assert isinstance(error, DivergenceError)
+    assert error.epoch == len(error.history)
+    assert "learning_rate = 1e+30 is too large" in str(error)
+    assert len(results[0]) == len(results[2]) == 9
+
+
 def test_results_come_as_they_finish():
     # The first waits, in its first epoch, for the second to have been handed out.
     handed_out = threading.Event()
@@ -78,6 +94,14 @@ def test_results_come_as_they_finish():
         ("abc", {}, "specs = 'abc', expected a list"),
         ({"sizes": [4, 3]}, {}, r"specs = {'sizes': \[4, 3\]}, expected a list of dicts"),
         ([SPECS[0], 3], {}, r"specs\[1\] = 3, expected a dict of arguments"),
+        (
+            [SPECS[0], {"sizes": [4, 3], "learningrate": 0.1}],
+            {},
+            r"specs\[1\] has 'learningrate', "
+            "which neither Network nor train takes; did you mean 'learning_rate'",
+        ),
+        ([{"sizes": [4, 3], "X": X}], {}, r"specs\[0\] has 'X', which neither"),
+        (SPECS, {"epoch": 3}, "train_many got 'epoch', .*did you mean 'epochs'"),
         (SPECS, {"executor": "threads"}, "executor = 'threads', expected a concurrent.futures"),
     ],
 )

@@ -265,3 +265,44 @@ def test_a_file_whose_functions_are_not_registered_says_so(tmp_path):
     del activations.ACTIVATIONS["passing"]
     with pytest.raises(ModelFileError, match=r"'passing'.*register"):
         load(tmp_path / "n.cbp")
+
+
+@pytest.mark.parametrize(
+    ("register", "message"),
+    [
+        (
+            lambda: activations.register("cube", lambda: 0, lambda z, a: 0),
+            r"function = .*, expected a callable \(z\)",
+        ),
+        (
+            lambda: activations.register("cube", lambda z: z**3, lambda z: 3 * z**2),
+            r"derivative = .*, expected a callable \(z, a\)",
+        ),
+        (
+            lambda: activations.register("cube", lambda z: z**3, vector_jacobian=lambda z, a: 0),
+            r"vector_jacobian = .*, expected a callable \(z, a, g\)",
+        ),
+        (
+            lambda: costs.register("far", lambda a: a, lambda a, y: a),
+            r"value = .*, expected a callable \(a, y\)",
+        ),
+        (
+            lambda: costs.register("far", lambda a, y: a.sum(1), lambda a: a),
+            r"slope = .*, expected a callable \(a, y\)",
+        ),
+    ],
+)
+def test_functions_of_other_arguments_are_named(register, message):
+    with pytest.raises(TypeError, match=message):
+        register()
+
+
+def test_functions_that_do_not_tell_what_they_take_are_tried():
+    class Untold:
+        __signature__ = "none"
+
+        def __call__(self, z):
+            return z * z
+
+    sigma = activations.register("untold_square", Untold(), lambda z, a: 2 * z)
+    assert sigma.own is not None

@@ -102,3 +102,28 @@ def test_import_leaves_numpy_random_alone():
     command = [sys.executable, "-P", "-c", code]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+def test_without_an_extras_library_the_error_names_the_extra():
+    code = """
+import sys
+from cbackprop import Network
+libraries = {"onnx": "onnx", "safetensors": "safetensors", "scipy": "lbfgs"}
+for library in libraries:
+    sys.modules[library] = None
+net = Network([1, 1], rng=0)
+calls = {
+    "onnx": lambda: net.export_onnx("net.onnx"),
+    "safetensors": lambda: Network.from_torch("net.safetensors"),
+    "scipy": lambda: net.train([[0.0], [1.0]], [0, 1], optimizer="lbfgs"),
+}
+for library, call in calls.items():
+    try:
+        call()
+    except ImportError as error:
+        assert f'pip install "cbackprop[{libraries[library]}]"' in str(error), error
+    else:
+        raise AssertionError(library)
+"""
+    run = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

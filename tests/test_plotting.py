@@ -71,6 +71,10 @@ def test_a_single_epoch_can_be_seen():
     ax = history.plot("cost")
     assert ax.get_lines()[0].get_marker() == "o"
     assert history.plot_delta_norms().get_lines()[0].get_marker() == "o"
+    for panel in (ax, pyplot.gca()):
+        drawn(panel.figure)
+        low, high = panel.get_xlim()
+        assert [tick for tick in panel.get_xticks() if low <= tick <= high] == [1]
 
 
 def test_norms_of_every_layer():
@@ -138,6 +142,45 @@ def test_many_classes_are_drawn_without_words():
     drawn(ax.figure)
 
 
+def overlap(figure, texts):
+    """Whether two of the texts cover one another on paper."""
+    drawn(figure)
+    boxes = [text.get_window_extent() for text in texts if text.get_text()]
+    return any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+@pytest.mark.parametrize("count", [3, 10, 30])
+@pytest.mark.parametrize("length", [2, 25, 90])
+def test_names_of_classes_do_not_cover_one_another(count, length):
+    names = [f"{k:02}".ljust(length, "w") for k in range(count)]
+    net = Network([2, count], output="softmax", classes=names, rng=0)
+    X = np.random.default_rng(0).normal(size=(count, 2))
+    ax = plotting.plot_confusion_matrix(net, X, names)
+    assert not overlap(ax.figure, ax.get_xticklabels() + ax.get_yticklabels())
+    assert not overlap(ax.figure, ax.texts)
+    assert min(ax.get_window_extent().size / ax.figure.dpi) > 2  # inches for the picture itself
+    ax = plotting.plot_decision_regions(net, X, names)
+    legend = ax.get_legend()
+    assert not overlap(ax.figure, legend.get_texts())
+    paper, box = ax.figure.bbox, legend.get_window_extent()
+    assert box.y0 >= paper.y0 and box.x1 <= paper.x1
+    assert min(ax.get_window_extent().size / ax.figure.dpi) > 2
+
+
+def test_axes_of_regions_have_the_names_of_columns():
+    class Frame:  # what pandas' and polars' have of it
+        columns = ("$a$", "b")
+
+        def __array__(self, dtype=None, copy=None):
+            return X
+
+    net, _, X, y = plane()
+    ax = plotting.plot_decision_regions(net, Frame(), y)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("$a$", "b")
+    drawn(ax.figure)
+    assert not ax.xaxis.label.get_parse_math()
+
+
 def test_weights_are_tiles_of_one_scale():
     net = Network([6, 3, 1], rng=0)
     w = np.arange(18.0).reshape(3, 6) - 4
@@ -173,6 +216,18 @@ ONE = History(cost=[1.0], delta_norms=[[1.0]])
     ("call", "error", "message"),
     [
         (lambda: ONE.plot("costs"), ValueError, "what = 'costs', .*did you mean 'cost'"),
+        (lambda: ONE.plot("validation_cost"), ValueError, "is drawn beside 'cost'"),
+        (lambda: ONE.plot("delta_norms"), ValueError, "plot_delta_norms draws them"),
+        (lambda: plotting.plot_history(NET), TypeError, "is a Network, .* History: net.history"),
+        (lambda: plotting.plot_delta_norms({}), TypeError, "history is a dict, expected a History"),
+        (lambda: plotting.plot_weights(ONE), TypeError, "net is a History, expected a Network"),
+        (lambda: plotting.plot_decision_regions(ONE, [[0] * 6]), TypeError, "net is a History"),
+        (lambda: plotting.plot_confusion_matrix(ONE, [[0]], [0]), TypeError, "net is a History"),
+        (
+            lambda: plotting.plot_confusion_matrix(NET, [[0] * 6], [0], normalize="true"),
+            TypeError,
+            "normalize = 'true', expected True or False",
+        ),
         (lambda: ONE.plot(3), TypeError, "what = 3, expected a name or a list"),
         (lambda: History().plot(), ValueError, "no epoch; train first"),
         (lambda: History().plot_delta_norms(), ValueError, "no epoch; train first"),

@@ -7,6 +7,7 @@ import re
 import struct
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -152,6 +153,29 @@ def test_an_error_begins_on_a_new_line(with_tqdm, screen, request):
         network().train(X, Y, epochs=3, progress=True, callbacks=[Broken()])
     assert "1/3" in lines(terminal)[-2]
     assert lines(terminal)[-1] == ""
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("with_tqdm", [True, False])
+def test_a_warning_begins_on_a_new_line(way, with_tqdm, screen, request, monkeypatch):
+    terminal = screen()
+    if with_tqdm:
+        pytest.importorskip("tqdm")
+    else:
+        request.getfixturevalue("no_tqdm")
+    if way == "lbfgs":
+        pytest.importorskip("scipy")
+    monkeypatch.setattr("cbackprop._monitors.VANISHED", 2.0)  # every network has such a layer
+    data = (blocks(),) if way == "blocks" else (X, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, *_: sys.stderr.write(f"{message}\n")
+        net = Network([1, 4, 2], output="softmax", classes=[0, 1], rng=0)
+        history = net.train(*data, epochs=3, progress=True, **WAYS[way])
+    *_, last, warning, after = lines(terminal)
+    assert f"{len(history)}/3" in last
+    assert warning.startswith("layer 1 does not learn")
+    assert after == ""
 
 
 def test_progress_is_yes_or_no():

@@ -73,7 +73,7 @@ def test_what_it_says_of_the_digits(digits, tmp_path):
     assert str(certify(net, X[:5], y[:5]).residuals[0].checked) in page.text
     assert "whome" in page.text and "optimizersgd" in page.text and "batch_size32" in page.text
     # The matrix holds every sample; its diagonal those that are right.
-    matrix = re.search(r"<table class=matrix>.*?</table>", text)[0]
+    matrix = re.search(r'<table class="matrix">.*?</table>', text)[0]
     cells = [int(n) for n in re.findall(r"<td[^>]*>([\d,]+)</td>", matrix)]
     counts = np.array(cells).reshape(10, 10)
     assert counts.sum() == len(X)
@@ -144,8 +144,18 @@ def test_many_classes_leave_the_mistakes(tmp_path):
     X, y = np.zeros((42, 1)), np.r_[np.arange(40), 7, 7]
     history = net.train(X, y, learning_rate=1e-6)
     text = report(net, history, X, y, path=tmp_path / "m.html").read_text(encoding="utf-8")
-    assert "class=matrix" not in text
+    assert 'class="matrix' not in text
     assert "<tr><td>7</td><td>0</td><td>3</td></tr>" in text
+
+
+def test_numbers_that_are_one_or_very_large(tmp_path):
+    X = np.array([[1.0]])
+    net = Network([1, 1], output="identity", rng=0)
+    history = net.train(X, [0.5])
+    net.set_weights(0, w=[[1e20]])
+    text = report(net, history, X, [0.5], path=tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "On this 1 sample: cost 5e+39, R² " in text
+    assert " 1 epoch in " in text and " 1 mini-batch in all" in text
 
 
 @pytest.mark.parametrize(
@@ -155,6 +165,9 @@ def test_many_classes_leave_the_mistakes(tmp_path):
         ({"worst": 0}, ValueError, "worst = 0"),
         ({"settings": [1]}, TypeError, "settings = "),
         ({"history": History()}, ValueError, "no epoch"),
+        ({"history": None}, TypeError, "history is a NoneType, expected a History"),
+        ({"net": History()}, TypeError, "net is a History, expected a Network"),
+        ({"certificate": True}, TypeError, "certificate is a bool, expected a Certificate"),
         ({"y": [1]}, ValueError, "y has 1 rows"),
     ],
 )

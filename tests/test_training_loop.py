@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from cbackprop import EarlyStopping, Network, _engine, _options, load, reference, schedules
+from cbackprop import EarlyStopping, History, Network, _engine, _options, load, reference, schedules
 from cbackprop.optimizers import OPTIMIZERS, AdamW
 from cbackprop.schedules import per_step
 
@@ -605,3 +605,19 @@ def test_names_of_curves():
         EarlyStopping("val_loss")
     with pytest.raises(ValueError, match="patience = 0"):
         EarlyStopping(patience=0)
+
+
+def test_a_history_says_its_last_epoch_in_one_line():
+    net = network()
+    history = net.train(X, LABELS, epochs=40, validation_split=0.25)
+    text = repr(history)
+    assert text == (
+        f"<History of 40 epochs: cost {history.cost[-1]:.4f}  accuracy {history.score[-1]:.4f}  "
+        f"validation cost {history.validation_cost[-1]:.4f}  "
+        f"accuracy {history.validation_score[-1]:.4f}>"
+    )
+    assert repr(net.train(X, LABELS)).startswith("<History of 1 epoch: cost ")
+    assert repr(History()) == "<History of no epoch>"
+    wild = History(cost=[8.8e27], score=[float("nan")])
+    assert repr(wild) == "<History of 1 epoch: cost 8.8e+27  accuracy nan>"
+    assert repr(History(cost=[0.5])) == "<History of 1 epoch: cost 0.5000>"

@@ -609,3 +609,18 @@ def test_integers_that_float32_rounds(kind):
         network(dtype="float64").predict(x)
         x[0, 1] = 2**24
         network().predict(x)
+
+
+def test_samples_of_a_c_header_are_named(tmp_path):
+    net = network()
+    with refused(net, ValueError, "samples contains NaN at row 0, column 0"):
+        net.export_c(tmp_path / "net.h", samples=[[np.nan] * 4])
+
+
+def test_a_class_of_callbacks_is_refused_before_training():
+    class Looks:
+        def on_epoch_end(self, net, history): ...
+
+    net = network()
+    with refused(net, TypeError, r"callbacks: .*Looks'> is a class; make an object: Looks\(...\)"):
+        net.train(X, LABELS, callbacks=[Looks])

@@ -14,10 +14,14 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
     Raises
     ------
     OSError
-        It cannot be written, and names this path; an older file of that name is untouched.
+        It cannot be written, and names this path, or the folder that is missing; an older file of
+        that name is untouched.
     """
+    path = Path(path)
     try:
-        _write(Path(path), data)
+        _write(path, data)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(error.errno, error.strerror, str(path.parent)) from None
     except OSError as error:
         if error.errno is None:
             raise

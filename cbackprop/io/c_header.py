@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbackprop import _validation as check
+from cbackprop.io import layers
 from cbackprop.network import Network
 
 Array = NDArray[Any]
@@ -176,8 +177,8 @@ def dumps(net: Network, name: str, file: str, samples: Array | None) -> str:
     X = _made_up(net) if samples is None else samples.astype(net.dtype)
     Y = net.predict(X)
     check.finite_predictions(Y)
-    layers = [_layer(net, l) for l in range(1, len(net.sizes))]
-    rest = "".join(layers) + _predict(net) + _classify(net)
+    rest = "".join(_layer(net, l) for l in range(1, len(net.sizes)))
+    rest += _predict(net) + _classify(net)
     test = {"rows": len(X), "n_in": net.sizes[0], "n_out": net.sizes[-1]}
     rest += _SELF_TEST.format(x=_table(X), y=_table(Y), **test)
     bits = 8 * net.dtype.itemsize
@@ -253,21 +254,15 @@ def _layer(net: Network, l: int) -> str:
     )
 
 
-def _is_scaled(net: Network) -> bool:
-    return bool(np.any(net.input_scale != 1) or np.any(net.input_shift != 0))
-
-
 def _predict(net: Network) -> str:
     """Input scaling, then the layers, from one of two rows to the other."""
     sizes, n = net.sizes, net.sizes[0]
-    body, at = "", "x"
+    body, loop, at = "", "", "x"
     held: dict[str, list[int]] = {"even": [], "odd": []}  # how wide each row must be
-    if _is_scaled(net):
+    if layers.is_scaled(net):
         for name in ("scale", "shift"):
             values = np.broadcast_to(getattr(net, f"input_{name}"), n).astype(net.dtype)
             body += f"    static const cb_real {name}[{n}] = {_table(values)};\n"
-    loop = ""
-    if _is_scaled(net):
         held["even"].append(n)
         at = "even"
         loop = (
@@ -312,6 +307,7 @@ def _head(net: Network, name: str, file: str) -> str:
     bits = 8 * net.dtype.itemsize
     steps = [str(net.sizes[0])]
     steps += [f"{n} {sigma}" for n, sigma in zip(net.sizes[1:], net.activations, strict=True)]
+    scaling = "\n *         x as for training: it is scaled here." if layers.is_scaled(net) else ""
     label = (
         f" *     const char *{name}_label(int index)\n *         the label of that index, UTF-8.\n"
     )
@@ -322,7 +318,7 @@ def _head(net: Network, name: str, file: str) -> str:
         n_out=net.sizes[-1], real="float" if bits == 32 else "double",
         typed=f"void {name}_predict(const {name}_real x[{net.sizes[0]}], "
         f"{name}_real a[{net.sizes[-1]}])",
-        scaling="\n *         x as for training: it is scaled here." if _is_scaled(net) else "",
+        scaling=scaling,
         classify=f"int {name}_classify(const {name}_real x[{net.sizes[0]}])",
         single=threshold if net.sizes[-1] == 1 else "",
         label="" if net.classes is None else label,

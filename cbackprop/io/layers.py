@@ -55,11 +55,16 @@ def common_dtype(arrays: Sequence[Array]) -> str:
     return "float32" if narrow else "float64"
 
 
+def is_scaled(net: Network) -> bool:
+    """Whether the input layer sees anything but X itself."""
+    return bool(np.any(net.input_scale != 1) or np.any(net.input_shift != 0))
+
+
 def folded(net: Network) -> tuple[list[Array], list[Array]]:
     """Weights and biases, writeable, with input_scale and input_shift part of the first layer."""
     weights = [w.copy() for w in net.weights]
     biases = [b.copy() for b in net.biases]
-    if np.any(net.input_scale != 1) or np.any(net.input_shift != 0):
+    if is_scaled(net):
         w = weights[0].astype(np.float64)
         biases[0] = (biases[0] + w @ _each(net.input_shift, net.sizes[0])).astype(net.dtype)
         weights[0] = (w * net.input_scale).astype(net.dtype)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cbackprop import _extras
 from cbackprop.activations import Activation
 from cbackprop.exceptions import ModelFileError
 from cbackprop.io import atomic, layers
@@ -24,12 +25,8 @@ MOST = 2**31 - 2**20  # bytes of a protobuf, less what the graph itself takes
 
 def library() -> Any:
     """The onnx package, or how to get it."""
-    try:
-        import onnx
-        import onnx.parser
-    except ImportError:
-        raise ImportError('ONNX files need onnx: pip install "cbackprop[onnx]"') from None
-    return onnx
+    _extras.need("onnx.parser", "an ONNX file", "onnx", "onnx")
+    return _extras.need("onnx", "an ONNX file", "onnx", "onnx")
 
 
 def nodes_of(text: str, kind: str) -> list[Any]:

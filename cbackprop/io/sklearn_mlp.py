@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cbackprop import _validation as check
 from cbackprop.exceptions import ModelFileError
 from cbackprop.io import layers
 
@@ -15,11 +16,10 @@ if TYPE_CHECKING:
 _OURS = {"logistic": "sigmoid"}
 
 
-def load(cls: type[Network], mlp: Any) -> Network:
+def load(cls: type[Network], mlp: Any, given: dict[str, Any]) -> Network:
     """`Network.from_sklearn`."""
     what = type(mlp).__name__
-    if not hasattr(mlp, "hidden_layer_sizes"):
-        raise TypeError(f"mlp = {what}, expected an MLPClassifier or MLPRegressor")
+    check.an_mlp(mlp)
     if not hasattr(mlp, "coefs_"):
         raise ModelFileError(f"{what} is not fitted; call fit first")
     net = getattr(mlp, "network_", None)
@@ -39,7 +39,7 @@ def load(cls: type[Network], mlp: Any) -> Network:
         cost = costs.get(output, "quadratic")
     return layers.network(
         cls, what, [w.T for w in mlp.coefs_], list(mlp.intercepts_), activation=hidden,
-        output=output, cost=cost, classes=classes,
+        output=output, cost=cost, classes=classes, **given,
     )  # fmt: skip
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cbackprop import _extras
+from cbackprop import _validation as check
 from cbackprop.exceptions import ModelFileError
 from cbackprop.io import container, layers
 
@@ -18,6 +20,25 @@ if TYPE_CHECKING:
     from cbackprop.network import Network
 
 Array = NDArray[Any]
+
+
+# PyTorch's class -> the engine's name, and constants without which it is another function.
+_NAMES: dict[str, tuple[str, dict[str, Any]]] = {
+    "Identity": ("identity", {}),
+    "Sigmoid": ("sigmoid", {}),
+    "Tanh": ("tanh", {}),
+    "ReLU": ("relu", {}),
+    "LeakyReLU": ("leaky_relu({0.negative_slope})", {}),
+    "ELU": ("elu({0.alpha})", {}),
+    "SELU": ("selu", {}),
+    "Softplus": ("softplus", {"beta": (1,)}),
+    "SiLU": ("silu", {}),
+    "GELU": ("gelu", {"approximate": ("none",)}),
+    "Softsign": ("softsign", {}),
+    "Hardtanh": ("hard_tanh", {"min_val": (-1,), "max_val": (1,)}),
+    "Softmax": ("softmax", {"dim": (1, -1, None)}),
+}
+_WITHOUT_EFFECT = ("Dropout", "AlphaDropout", "Flatten")  # on the predictions from rows
 
 
 def save(net: Network) -> dict[str, Array]:
@@ -34,13 +55,16 @@ def load(
     cls: type[Network], state: Any, settings: dict[str, Any], what: str = "state_dict"
 ) -> Network:
     """`Network.from_torch`."""
+    module = None
     if isinstance(state, str | os.PathLike):
-        return loads(cls, os.fspath(state), Path(state).read_bytes(), settings)
+        path = check.path("state", state)
+        return loads(cls, path, Path(path).read_bytes(), settings)
     if callable(getattr(state, "state_dict", None)):
-        state = state.state_dict()
+        module, state = state, state.state_dict()
     if isinstance(state, Mapping):
-        weights, biases = _by_name({k: _array(what, k, v) for k, v in state.items()}, what)
-    elif isinstance(state, Sequence):
+        # One after the other: of a BatchNorm, its weight is to be named, not its counter.
+        weights, biases = _by_name(((k, _array(what, k, v)) for k, v in state.items()), what)
+    elif isinstance(state, Sequence) and not isinstance(state, bytes):
         arrays = [_array(what, str(i), value) for i, value in enumerate(state)]
         weights, biases = arrays[::2], arrays[1::2]
         if len(weights) != len(biases):
@@ -50,9 +74,38 @@ def load(
             f"state = {type(state).__name__}, expected a state_dict, a list of arrays w1, b1, w2, "
             "b2, ..., or the path of a .safetensors file"
         )
-    return layers.network(
-        cls, what, weights, biases, **{k: v for k, v in settings.items() if v is not None}
-    )
+    given = {k: v for k, v in settings.items() if v is not None}
+    if type(module).__name__ == "Sequential" and not {"activation", "output"} <= given.keys():
+        *hidden, output = _activations(module)
+        given = {"activation": hidden, "output": output} | given
+    check.said(given, ["activation", "output"] if len(weights) > 1 else ["output"])
+    return layers.network(cls, what, weights, biases, **given)
+
+
+def _activations(sequential: Any) -> list[str]:
+    """What follows each Linear of an nn.Sequential, whose modules are called in their order."""
+    remedy = "; give activation= and output="
+    found: list[str | None] = []
+    for module in _leaves(sequential):
+        kind = type(module).__name__
+        if kind == "Linear":
+            found.append(None)
+        elif kind not in _WITHOUT_EFFECT:
+            if not found or found[-1] is not None:
+                raise ModelFileError(f"module: {module} does not follow a Linear{remedy}")
+            name, constants = _NAMES.get(kind, ("", {}))
+            if not name or any(getattr(module, k) not in v for k, v in constants.items()):
+                raise ModelFileError(f"module: {module} is no activation here{remedy}")
+            found[-1] = name.format(module)
+    return [name or "identity" for name in found]
+
+
+def _leaves(module: Any) -> Iterator[Any]:
+    if type(module).__name__ != "Sequential":
+        yield module
+        return
+    for child in module.children():
+        yield from _leaves(child)
 
 
 def loads(cls: type[Network], name: str, data: bytes, settings: dict[str, Any]) -> Network:
@@ -61,15 +114,11 @@ def loads(cls: type[Network], name: str, data: bytes, settings: dict[str, Any]) 
 
 
 def _read(path: str, data: bytes) -> dict[str, Array]:
+    about = ("from_torch of a file", "safetensors", "safetensors")
+    safetensors = _extras.need("safetensors", *about)
+    read = _extras.need("safetensors.numpy", *about).load
     try:
-        import safetensors
-        import safetensors.numpy
-    except ImportError:
-        raise ImportError(
-            'from_torch of a file needs safetensors: pip install "cbackprop[safetensors]"'
-        ) from None
-    try:
-        found: dict[str, Array] = safetensors.numpy.load(data)
+        found: dict[str, Array] = read(data)
     except (safetensors.SafetensorError, MemoryError, *container.WRONG) as error:
         raise ModelFileError(
             f"{path}: not a safetensors file of float32 or float64 ({container.short(error)}); "
@@ -102,11 +151,11 @@ def _array(what: str, name: str, value: Any) -> Array:
     return array
 
 
-def _by_name(state: dict[Any, Array], what: str) -> tuple[list[Array], list[Array]]:
+def _by_name(state: Iterable[tuple[Any, Array]], what: str) -> tuple[list[Array], list[Array]]:
     """Weights and biases; a Linear without bias has zeros."""
     weights: dict[str, Array] = {}
     biases: dict[str, Array] = {}
-    for name, array in state.items():
+    for name, array in state:
         layer, _, kind = str(name).rpartition(".")
         if (kind, array.ndim) not in (("weight", 2), ("bias", 1)):
             raise ModelFileError(
