@@ -257,17 +257,15 @@ class Network(Exchange):
         ([[1.0, -1.0]], [0.5])
         """
         layer = check.integer("layer", layer, 0, len(self.sizes) - 2)
-        shapes: list[tuple[int, ...]] = [(b, a) for a, b in itertools.pairwise(self.sizes)]
-        lengths: list[tuple[int, ...]] = [(n,) for n in self.sizes[1:]]
+        shape = (self.sizes[layer + 1], self.sizes[layer])
+        if w is not None:
+            w = check.network_array("w", w, shape, self.dtype)
+        if b is not None:
+            b = check.network_array("b", b, shape[:1], self.dtype)
         with self._alone:
-            weights, biases = self.weights, self.biases
-            if w is not None:
-                weights[layer] = w
-            if b is not None:
-                biases[layer] = b
-            weights = check.network_arrays("weights", weights, shapes, self.dtype)
-            biases = check.network_arrays("biases", biases, lengths, self.dtype)
-            self._assign(weights, biases)
+            panels = self._engine.panels(layer + 1)
+            old_w, old_b = _engine.unpack(panels, shape[0])
+            _engine.pack(old_w if w is None else w, old_b if b is None else b, panels)
 
     @property
     def steps(self) -> int:
@@ -593,8 +591,8 @@ class Network(Exchange):
         if not (isinstance(pair, Sequence) and len(pair) == 2):
             raise TypeError("validation_data: expected a pair (X, y)")
         checked = check.features("X of validation_data", pair[0], self.sizes[0], self.dtype)
-        check.refuse_nonfinite("X of validation_data", checked, self.dtype)
         self._scored("y of validation_data", pair[1], len(checked), classes, kind)
+        check.refuse_nonfinite("X of validation_data", checked, self.dtype)
 
     def _scored(
         self, name: str, y: Any, m: int, classes: Array | None, kind: int | None
@@ -638,7 +636,7 @@ class Network(Exchange):
         shape = (len(array), self.sizes[-1])
         if out is None:
             out = np.empty(shape, self.dtype)
-        elif not isinstance(out, np.ndarray):
+        elif not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
             raise TypeError(f"out = {type(out).__name__}, expected an array")
         elif (
             out.shape != shape
