@@ -192,13 +192,14 @@ class Network(Exchange):
         with self._alone:
             if hasattr(self, "_position"):
                 _run.refuse_inside(self)
+            pairs = []
             for l, panels in enumerate(self._panels(), start=1):
                 n_in, n_out = self.sizes[l - 1 : l + 1]
                 w, b = initializers.initial(self.init, self._key, l, n_in, n_out)
-                _engine.pack(w, b, panels)
-            self.classes = self._given_classes
-            self._position = _run.Position(self.sizes)
-            self.history = History()
+                pairs.append((panels, _engine.packed(w, b, panels)))
+            position, history = _run.Position(self.sizes), History()
+            _engine.replace(pairs)
+            self.classes, self._position, self.history = self._given_classes, position, history
 
     # ---- parameters -------------------------------------------------------------------
 
@@ -215,8 +216,8 @@ class Network(Exchange):
         return pairs
 
     def _assign(self, weights: list[Array], biases: list[Array]) -> None:
-        for w, b, panels in zip(weights, biases, self._panels(), strict=True):
-            _engine.pack(w, b, panels)
+        triples = zip(weights, biases, self._panels(), strict=True)
+        _engine.replace([(panels, _engine.packed(w, b, panels)) for w, b, panels in triples])
 
     @property
     def weights(self) -> list[Array]:
@@ -550,7 +551,10 @@ class Network(Exchange):
             )
         with showing:
             history = _run.run(self, call)
-        _short.keep(self._plans, self, arguments, call, batch_size, label_smoothing)
+        with contextlib.suppress(
+            MemoryError
+        ):  # the training stands; the next one goes the long way
+            _short.keep(self._plans, self, arguments, call, batch_size, label_smoothing)
         return history
 
     def _data(
