@@ -177,7 +177,7 @@ def weights(sample: Any, by_class: Any, target: Target, n_out: int) -> Array | N
                 f"sample_weight: {result.dtype} of shape {result.shape}, expected numbers ({n},)"
             )
         with np.errstate(over="ignore"):  # beyond float64 is found and named below
-            result = np.ascontiguousarray(result, np.float64)
+            result = np.require(result, np.float64, ["C", "ALIGNED"])
         if not np.isfinite(result).all() or (result < 0).any():
             i = int(np.flatnonzero(~(np.isfinite(result) & (result >= 0)))[0])
             raise ValueError(f"sample_weight[{i}] = {result[i]}, expected a finite number >= 0")

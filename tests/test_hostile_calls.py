@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cbackprop import Network
+from cbackprop import Network, _options
+from cbackprop import _validation as check
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -94,3 +95,13 @@ def test_copies_of_x_have_the_bits_of_x_in_place():
     net.set_weights(0, w=[[1e40, 1e40]])
     x = np.full((1, 2), 1e-40, np.float32)
     assert net.predict(x.astype(">f4")).tobytes() == net.predict(x).tobytes()
+
+
+def test_weights_that_are_not_aligned_are_copied():
+    weight = np.zeros(8 * 4 + 1, np.uint8)[1:].view(np.float64)
+    weight[:] = 1, 2, 0, 1
+    assert not weight.flags.aligned
+    net = Network([2, 1], output="identity", rng=0)
+    target = check.targets(np.zeros((4, 1)), 4, 1, net.activations[-1], net.cost, None, net.dtype)
+    found = _options.weights(weight, None, target, 1)
+    assert found.flags.aligned and found.tolist() == [1, 2, 0, 1]
