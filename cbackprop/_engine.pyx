@@ -632,7 +632,23 @@ def unpack(panels, n_out):
 
 def pack(w, b, panels):
     """Writes w (n_out, n_in) and b (n_out,) into the panels."""
+    replace([(panels, packed(w, b, panels))])
+
+
+def packed(w, b, panels):
+    """w (n_out, n_in) and b (n_out,) laid out like the panels, C-contiguous."""
     both = numpy.zeros((panels.shape[0] * panels.shape[2], panels.shape[1]), panels.dtype)
     both[:len(w), :-1] = w
     both[:len(w), -1] = b
-    panels[...] = both.reshape(panels.shape[0], panels.shape[2], -1).transpose(0, 2, 1)
+    return numpy.ascontiguousarray(
+        both.reshape(panels.shape[0], panels.shape[2], -1).transpose(0, 2, 1))
+
+
+def replace(list pairs not None):
+    """Writes into the first of each pair of contiguous arrays what the second holds. Where there is
+    no memory left, nothing has changed."""
+    cdef list places = [(address(old), address(new), new.nbytes) for old, new in pairs]
+    cdef uintptr_t to, at
+    cdef cb_index n_bytes
+    for to, at, n_bytes in places:
+        memcpy(<void *>to, <const void *>at, n_bytes)

@@ -201,7 +201,8 @@ def weights(sample: Any, by_class: Any, target: Target, n_out: int) -> Array | N
             raise ValueError(
                 f"sample_weight: {result.dtype} of shape {result.shape}, expected numbers ({n},)"
             )
-        result = np.ascontiguousarray(result, np.float64)
+        with np.errstate(over="ignore"):  # beyond float64 is found and named below
+            result = np.require(result, np.float64, ["C", "ALIGNED"])
         if not np.isfinite(result).all() or (result < 0).any():
             i = int(np.flatnonzero(~(np.isfinite(result) & (result >= 0)))[0])
             raise ValueError(f"sample_weight[{i}] = {result[i]}, expected a finite number >= 0")

@@ -242,6 +242,18 @@ cdef class Plan:
         if status != COMPLETE and status != INTERRUPTED:
             roll_back(job)
             return None
+        history = None
+        if status == COMPLETE:
+            if score == CB_SQUARED_ERROR:
+                variances = self.variances
+                cb_variance(job.y, job.n, variances)
+            # No memory for the curves: as if it had not been trained.
+            try:
+                history = recorded(net.history, score_of(job.scores, variances, self.n_out), score,
+                                   eta, job)
+            except MemoryError:
+                roll_back(job)
+                raise
         state.steps, state.product = job.descent.steps, job.descent.product
         memcpy(<void *>sums, self.sums, width)
         memcpy(<void *>squares, self.squares, 8 * (neurons(e.layer, e.L) + 1))
@@ -249,10 +261,7 @@ cdef class Plan:
         here.cost_sum, here.shape = job.cost_sum, (job.n, job.batch_size, int(self.shuffled), score)
         if status == INTERRUPTED:
             raise self.pending.pop()
-        if score == CB_SQUARED_ERROR:
-            variances = self.variances
-            cb_variance(job.y, job.n, variances)
-        return recorded(net.history, score_of(job.scores, variances, self.n_out), score, eta, job)
+        return history
 
 
 cdef recorded(whole, double score, int kind, double eta, const Job *job):
@@ -264,11 +273,20 @@ cdef recorded(whole, double score, int kind, double eta, const Job *job):
     # them again and again.
     PyObject_GC_UnTrack(<PyObject *>norms)
     PyObject_GC_UnTrack(<PyObject *>dead)
-    whole.score_name = "r2" if kind == CB_SQUARED_ERROR else "accuracy"
-    whole.cost.append(cost)
-    whole.score.append(score)
-    whole.learning_rate.append(eta)
-    whole.seconds.append(elapsed)
-    whole.delta_norms.append(norms)
-    whole.dead_units.append(dead)
-    return History(whole.score_name, [cost], [score], [], [], [eta], [elapsed], [norms], [dead])
+    name = "r2" if kind == CB_SQUARED_ERROR else "accuracy"
+    history = History(name, [cost], [score], [], [], [eta], [elapsed], [norms], [dead])
+    cdef Py_ssize_t length = len(whole.cost)
+    try:
+        whole.cost.append(cost)
+        whole.score.append(score)
+        whole.learning_rate.append(eta)
+        whole.seconds.append(elapsed)
+        whole.delta_norms.append(norms)
+        whole.dead_units.append(dead)
+    except MemoryError:
+        for curve in (whole.cost, whole.score, whole.learning_rate, whole.seconds,
+                      whole.delta_norms, whole.dead_units):
+            del curve[length:]
+        raise
+    whole.score_name = name
+    return history

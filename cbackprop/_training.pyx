@@ -343,7 +343,9 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
         if validated:
             history.validation_cost.extend([float("nan")] * job.done)
             history.validation_score.extend([float("nan")] * job.done)
-    if not chance:
+    # NaN in the lanes of padding may outlive the numbers: half a vector is computed where that is
+    # enough, and not every way of computing takes the same half.
+    if not chance and status != BAD_INPUT and status != DIVERGED:
         engine.put_back(w)
     return STATUS[status], pending[0] if pending else None
 

@@ -30,6 +30,9 @@ MOST = 2**62  # of any count
 # enum cb_score
 ARGMAX, SUBSET, SQUARED_ERROR, SUBSET_AT_ZERO = 0, 1, 2, 3
 
+# To Python and NumPy they are numbers, a span of time among them.
+_NO_NUMBERS = (bool, np.bool_, np.timedelta64)
+
 # Read where they lie, without a copy.
 _IN_PLACE = {np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64)}
 
@@ -39,7 +42,7 @@ def integer(name: str, value: Any, least: int, most: int | None = None) -> int:
     if type(value) is int and least <= value <= (MOST if most is None else most):
         return value
     limits = f"an integer >= {least}" if most is None else f"an integer from {least} to {most}"
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+    if isinstance(value, _NO_NUMBERS) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} = {value!r}, expected {limits}")
     number = int(value)
     if not least <= number <= (MOST if most is None else most):
@@ -52,7 +55,7 @@ def real(name: str, value: Any, least: float, *, open_end: bool = False) -> floa
     if type(value) is float and (least < value < math.inf or (value == least and not open_end)):
         return value
     limits = f"a finite number {'>' if open_end else '>='} {least:g}"
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+    if isinstance(value, _NO_NUMBERS) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} = {value!r}, expected {limits}")
     try:
         number = float(value)
@@ -67,6 +70,8 @@ def layer_sizes(sizes: Any) -> tuple[int, ...]:
     """Numbers of neurons, input first; at least two layers."""
     if isinstance(sizes, str | bytes) or not isinstance(sizes, Sequence | np.ndarray):
         raise TypeError(f"sizes = {sizes!r}, expected a list like [784, 30, 10]")
+    if isinstance(sizes, np.ndarray) and as_array("sizes", sizes).ndim != 1:
+        raise ValueError(f"sizes has {sizes.ndim} dimensions, expected one: [784, 30, 10]")
     if len(sizes) < 2:
         raise ValueError(f"sizes = {list(sizes)!r}, expected at least an input and an output layer")
     checked = tuple(integer(f"sizes[{i}]", n, 1, 2**31 - 1) for i, n in enumerate(sizes))
@@ -105,13 +110,13 @@ def random_key(rng: Any) -> int:
 
 def input_transform(name: str, value: Any, n: int, dtype: np.dtype[Any]) -> float | Array:
     """input_scale or input_shift: one finite number, or one for each feature."""
-    array = np.asarray(value)
+    array = as_array(name, value)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} = {value!r}, expected a number, or {n} of them")
-    array = array.astype(np.float64)
     if array.shape not in ((), (n,)):
         raise ValueError(f"{name} has shape {array.shape}, expected a number, or {n} of them")
     with np.errstate(over="ignore"):
+        array = array.astype(np.float64)
         wrong = ~np.isfinite(array.astype(dtype))
     if wrong.any():
         raise ValueError(f"{name} contains {array[wrong][0]}, expected finite numbers in {dtype}")
@@ -133,8 +138,10 @@ def as_array(name: str, values: Any) -> Array:
 
 def _numeric(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
     """The array as uint8, float32 or float64, native and aligned; a copy only if it is not."""
-    if array.dtype in _IN_PLACE and array.flags.aligned:
-        return array
+    native = array.dtype.newbyteorder("=")
+    if native in _IN_PLACE:
+        # Not the network's dtype: what is read in place and what is copied has the same bits.
+        return array if array.dtype == native and array.flags.aligned else array.astype(native)
     if array.dtype.kind not in "buif":
         remedy = "; take the real part" if array.dtype.kind == "c" else ""
         raise TypeError(f"{name} has dtype {array.dtype}, expected real numbers{remedy}")
@@ -282,12 +289,12 @@ def class_labels(classes: Any, n_out: int) -> Array:
     """classes= as a one-dimensional array of distinct labels, one an output (two for one)."""
     labels = as_array("classes", classes)
     expected = max(n_out, 2)
+    if labels.shape != (expected,):
+        raise ValueError(f"classes has shape {labels.shape}, expected {expected} labels")
     if labels.dtype.kind == "O":
         labels = _as_text("classes", labels)
     if labels.dtype.kind not in "biuUS":
         raise TypeError(f"classes has dtype {labels.dtype}, expected integers or text")
-    if labels.ndim != 1 or len(labels) != expected:
-        raise ValueError(f"classes has shape {labels.shape}, expected {expected} labels")
     if len(np.unique(labels)) != expected:
         raise ValueError(f"classes = {labels.tolist()!r}, expected distinct labels")
     return _natural(labels)
@@ -319,6 +326,7 @@ def _label_indices(name: str, y: Array, n_out: int, classes: Array | None) -> tu
         y = _as_text(name, y)
     if y.dtype.kind == "f":
         refuse_nonfinite(name, y[:, None], y.dtype)
+        y = y.astype(np.float64) if y.dtype.itemsize < 8 else y  # half precision ends at 65504
         wrong = (np.abs(y) >= 2**53) | (y != np.rint(y))
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
@@ -384,17 +392,23 @@ def network_arrays(
         )
     if len(values) != len(shapes):
         raise ValueError(f"{name} has {len(values)} arrays, expected {len(shapes)}, one a layer")
-    arrays = []
-    for i, (value, shape) in enumerate(zip(values, shapes, strict=True)):
-        array = _numeric(f"{name}[{i}]", as_array(f"{name}[{i}]", value), np.dtype(np.float64))
-        if array.shape != shape:
-            raise ValueError(f"{name}[{i}] has shape {array.shape}, expected {shape}")
-        with np.errstate(over="ignore"):
-            array = array.astype(dtype)
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name}[{i}] contains values that are not finite in {dtype}")
-        arrays.append(array)
-    return arrays
+    pairs = zip(values, shapes, strict=True)
+    return [
+        network_array(f"{name}[{i}]", value, shape, dtype) for i, (value, shape) in enumerate(pairs)
+    ]
+
+
+def network_array(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Weights or biases of one layer, finite."""
+    array = as_array(name, value)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
+    array = _numeric(name, array, np.dtype(np.float64))
+    with np.errstate(over="ignore"):
+        array = array.astype(dtype)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} contains values that are not finite in {dtype}")
+    return array
 
 
 def gradients(

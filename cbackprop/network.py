@@ -200,13 +200,14 @@ class Network(Exchange):
         with self._alone:
             if hasattr(self, "_position"):
                 _run.refuse_inside(self)
+            pairs = []
             for l, panels in enumerate(self._panels(), start=1):
                 n_in, n_out = self.sizes[l - 1 : l + 1]
                 w, b = initializers.initial(self.init, self._key, l, n_in, n_out)
-                _engine.pack(w, b, panels)
-            self.classes = self._given_classes
-            self._position = _run.Position(self.sizes)
-            self.history = History()
+                pairs.append((panels, _engine.packed(w, b, panels)))
+            position, history = _run.Position(self.sizes), History()
+            _engine.replace(pairs)
+            self.classes, self._position, self.history = self._given_classes, position, history
 
     # ---- parameters -------------------------------------------------------------------
 
@@ -223,8 +224,8 @@ class Network(Exchange):
         return pairs
 
     def _assign(self, weights: list[Array], biases: list[Array]) -> None:
-        for w, b, panels in zip(weights, biases, self._panels(), strict=True):
-            _engine.pack(w, b, panels)
+        triples = zip(weights, biases, self._panels(), strict=True)
+        _engine.replace([(panels, _engine.packed(w, b, panels)) for w, b, panels in triples])
 
     @property
     def weights(self) -> list[Array]:
@@ -265,17 +266,15 @@ class Network(Exchange):
         ([[1.0, -1.0]], [0.5])
         """
         layer = check.integer("layer", layer, 0, len(self.sizes) - 2)
-        shapes: list[tuple[int, ...]] = [(b, a) for a, b in itertools.pairwise(self.sizes)]
-        lengths: list[tuple[int, ...]] = [(n,) for n in self.sizes[1:]]
+        shape = (self.sizes[layer + 1], self.sizes[layer])
+        if w is not None:
+            w = check.network_array("w", w, shape, self.dtype)
+        if b is not None:
+            b = check.network_array("b", b, shape[:1], self.dtype)
         with self._alone:
-            weights, biases = self.weights, self.biases
-            if w is not None:
-                weights[layer] = w
-            if b is not None:
-                biases[layer] = b
-            weights = check.network_arrays("weights", weights, shapes, self.dtype)
-            biases = check.network_arrays("biases", biases, lengths, self.dtype)
-            self._assign(weights, biases)
+            panels = self._engine.panels(layer + 1)
+            old_w, old_b = _engine.unpack(panels, shape[0])
+            _engine.pack(old_w if w is None else w, old_b if b is None else b, panels)
 
     @property
     def steps(self) -> int:
@@ -602,7 +601,8 @@ class Network(Exchange):
         with showing:
             history = _run.run(self, call)
         if comm is None and keeper is None:
-            _short.keep(self._plans, self, arguments, call, batch_size, label_smoothing)
+            with contextlib.suppress(MemoryError):  # training stands; the next goes the long way
+                _short.keep(self._plans, self, arguments, call, batch_size, label_smoothing)
         return history
 
     def _data(
@@ -643,8 +643,8 @@ class Network(Exchange):
         if not (isinstance(pair, Sequence) and len(pair) == 2):
             raise TypeError("validation_data: expected a pair (X, y)")
         checked = check.features("X of validation_data", pair[0], self.sizes[0], self.dtype)
-        check.refuse_nonfinite("X of validation_data", checked, self.dtype)
         self._scored("y of validation_data", pair[1], len(checked), classes, kind)
+        check.refuse_nonfinite("X of validation_data", checked, self.dtype)
 
     def _scored(
         self, name: str, y: Any, m: int, classes: Array | None, kind: int | None
@@ -688,7 +688,7 @@ class Network(Exchange):
         shape = (len(array), self.sizes[-1])
         if out is None:
             out = np.empty(shape, self.dtype)
-        elif not isinstance(out, np.ndarray):
+        elif not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
             raise TypeError(f"out = {type(out).__name__}, expected an array")
         elif (
             out.shape != shape

@@ -54,7 +54,7 @@ static void pause_cpu(void) { _mm_pause(); }
 unsigned cb_float_enter(void)
 {
     const unsigned saved = _mm_getcsr();
-    _mm_setcsr(saved | 0x8040); /* FTZ, DAZ */
+    _mm_setcsr(0x9fc0); /* FTZ, DAZ, no traps, to nearest */
     return saved;
 }
 void cb_float_leave(unsigned saved) { _mm_setcsr(saved); }
@@ -64,7 +64,7 @@ unsigned cb_float_enter(void)
 {
     uint64_t saved;
     __asm__ volatile("mrs %0, fpcr" : "=r"(saved));
-    __asm__ volatile("msr fpcr, %0" : : "r"(saved | (1u << 24))); /* FZ */
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)1 << 24)); /* FZ, no traps, to nearest */
     return (unsigned)saved;
 }
 void cb_float_leave(unsigned saved) { __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)saved)); }

@@ -19,7 +19,9 @@ int cb_team_size(const cb_team *team);
 /* All threads of the team arrive, then all go on; what was written before is seen after. */
 void cb_barrier(cb_team *team);
 
-/* Flush-to-zero for the calling thread; leave() takes what enter() returned. */
+/* Flush-to-zero for the calling thread, whose own traps and rounding wait: the same bits whatever
+ * they are, and also in workers, which begin with those of the thread that made them. leave()
+ * takes what enter() returned. */
 unsigned cb_float_enter(void);
 void cb_float_leave(unsigned saved);
 

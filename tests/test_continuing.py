@@ -658,3 +658,26 @@ def test_a_scale_beyond_float32_is_refused():
     net = Network([1, 1], input_scale=3e38, rng=0)
     with pytest.raises(ValueError, match="input_scale"):
         net.predict(np.full((1, 1), 200, np.uint8))
+
+
+@pytest.mark.parametrize("how", ["NaN", "divergence"])
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+@pytest.mark.parametrize("threads", [2, 3])
+def test_numbers_that_are_none_leave_no_trace(how, optimizer, threads, dtype):
+    # One or two rows a thread are computed in whole vectors, five in halves where that is enough:
+    # what one left in the padding, the other one found, and the next training diverged.
+    data = np.random.default_rng(0)
+    x, y = data.normal(size=(23, 3)), data.random((23, 2))
+    sigma = {"NaN": "tanh", "divergence": "silu"}[how]
+    nets = [Network([3, 17, 4, 2], activation=sigma, dtype=dtype, rng=0) for _ in range(2)]
+    options = {"batch_size": 5, "optimizer": optimizer, "learning_rate": 0.05, "shuffle": False}
+    steep = {**options, "optimizer": "sgd", "epochs": 9}
+    steep["learning_rate"] = {"float32": 1e37, "float64": 1e300}[dtype]
+    bad = steep if how == "divergence" else options
+    with pytest.raises((ValueError, DivergenceError)):
+        nets[0].train(
+            x if how == "divergence" else np.full_like(x, np.nan), y, n_threads=threads, **bad
+        )
+    for net in nets:
+        net.train(x, y, n_threads=1, epochs=2, **options)
+    assert weights(nets[0]) == weights(nets[1])

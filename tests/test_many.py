@@ -1,6 +1,7 @@
 """Many networks over one data set."""
 
 import _thread
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -155,10 +156,12 @@ def test_networks_that_train_are_stopped(how, optimizer):
 
     specs = [{**endless, "rng": 1}, {**endless, "rng": 2}, {**SPECS[0], "callbacks": [Fails()]}]
     on_error = "raise" if how == "raise" else "yield"
-    with ThreadPoolExecutor(3) as pool:
-        results = train_many(
-            specs, LONG_X, LONG_Y, output="softmax", executor=pool, on_error=on_error
-        )
+    with (
+        ThreadPoolExecutor(3) as pool,
+        contextlib.closing(  # whatever fails here, nothing trains on for ever
+            train_many(specs, LONG_X, LONG_Y, output="softmax", executor=pool, on_error=on_error)
+        ) as results,
+    ):
         if how == "no further":
             assert next(results)[0] == 2
             results.close()

@@ -18,14 +18,16 @@ ROOT = Path(__file__).resolve().parents[2]
 RUNTIMES = {"address": "libasan.so", "undefined": "libubsan.so", "thread": "libtsan.so"}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sanitize", default="address,undefined")
-    options, rest = parser.parse_known_args()
+# The compiled code is another one: its instructions and stack accesses say nothing.
+MEASURED = ("test_disassembly", "test_instructions")
+
+
+def build(sanitizers: str) -> tuple[Path, dict[str, str]]:
+    """A folder of programs whose Python has the package so built, and the environment for it."""
     folder = ROOT / "build" / "sanitize"
     python = folder / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-    environment = {**os.environ, "CBACKPROP_SANITIZE": options.sanitize}
+    environment = {**os.environ, "CBACKPROP_SANITIZE": sanitizers}
     # A copy, so that no object of another build is taken for one of this.
     source = folder / "source"
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns("build", ".venv", ".git", "*.so"))
@@ -39,18 +41,31 @@ def main() -> int:
             text=True,
             check=True,
         ).stdout.strip()
-        for name in options.sanitize.split(",")
+        for name in sanitizers.split(",")
     ]
     environment |= {
         "LD_PRELOAD": " ".join(runtimes),
         "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1",
         "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     }
-    # The compiled code is another one: its instructions and stack accesses say nothing.
-    measured = ("test_disassembly", "test_instructions")
-    tests = rest or ["tests", *(f"--ignore=tests/{name}.py" for name in measured)]
+    return folder / "bin", environment
+
+
+def run_module(name: str, words: list[str], sanitizers: str = "address,undefined") -> int:
+    """Run a campaign on the package so built; its exit status."""
+    programs, environment = build(sanitizers)
+    command = [programs / "python", "-m", name, *words]
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sanitize", default="address,undefined")
+    options, rest = parser.parse_known_args()
+    programs, environment = build(options.sanitize)
+    tests = rest or ["tests", *(f"--ignore=tests/{name}.py" for name in MEASURED)]
     run = subprocess.run(
-        [folder / "bin" / "pytest", "-q", *tests], cwd=ROOT, env=environment, check=False
+        [programs / "pytest", "-q", *tests], cwd=ROOT, env=environment, check=False
     )
     return run.returncode
 

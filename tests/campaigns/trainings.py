@@ -61,31 +61,39 @@ def trained(sizes, dtype, threads=2, batch=17, data="float64", **options):
     return digest(*net.weights, *net.biases, history.cost, history.delta_norms, net.predict(X))
 
 
-def trainings(dtype):
-    """Yield a name and a hash for each training."""
+def plans(dtype):
+    """Name -> training: a function of the number of threads that gives a hash."""
+    found = {}
+
+    def add(name, sizes, **options):
+        found[name] = lambda threads: trained(sizes, dtype, threads, **options)
+
     for sizes, activation, output, batch in SHAPES:
-        for threads in (1, 3):
-            yield (
-                f"shape {sizes} {threads}",
-                trained(
-                    sizes, dtype, threads, batch, activation=activation, output=output,
-                    learning_rate=0.5, l2=0.1,
-                ),
-            )  # fmt: skip
+        look = {"activation": activation, "output": output, "batch": batch}
+        add(f"shape {sizes}", sizes, **look, learning_rate=0.5, l2=0.1)
     for name in OPTIMIZERS:
         batch = 77 if name == "rprop" else 17
-        yield f"optimizer {name}", trained([9, 33, 5], dtype, batch=batch, optimizer=name)
+        add(f"optimizer {name}", [9, 33, 5], batch=batch, optimizer=name)
     for name in INITIALIZERS:
-        yield f"init {name}", trained([9, 33, 5], dtype, init=name)
+        add(f"init {name}", [9, 33, 5], init=name)
     for name in SIGMAS:
-        yield f"hidden {name}", trained([9, 33, 5], dtype, activation=name)
+        add(f"hidden {name}", [9, 33, 5], activation=name)
     for output, cost in PAIRS:
-        yield f"output {output} {cost}", trained([9, 20, 6], dtype, output=output, cost=cost)
+        add(f"output {output} {cost}", [9, 20, 6], output=output, cost=cost)
     for name, options in EXTRAS.items():
         for optimizer in ("sgd", "adam"):
             data = "uint8" if name in ("uint8", "all") else "float64"
-            found = trained([20, 33, 7], dtype, data=data, optimizer=optimizer, **options)
-            yield f"extra {name} {optimizer}", found
+            add(f"extra {name} {optimizer}", [20, 33, 7], data=data, optimizer=optimizer, **options)
+    return found
+
+
+def trainings(dtype):
+    """Yield a name and a hash for each training; of each shape with one thread and with three."""
+    for name, plan in plans(dtype).items():
+        if name.startswith("shape"):
+            yield from ((f"{name} {threads}", plan(threads)) for threads in (1, 3))
+        else:
+            yield name, plan(2)
 
 
 def functions(dtype):

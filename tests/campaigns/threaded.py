@@ -1,0 +1,122 @@
+"""What `thread_sanitizer.py` runs: every way in which threads share work, over and over.
+
+    python tests/campaigns/threaded.py [seconds]
+
+Training by samples, by columns and by turns, with dropout and every kind of score; predictions,
+gradients and evaluations from several threads on one network, each with threads of its own; other
+threads refused while it trains; many networks at once; Ctrl-C into each way.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from cbackprop import Network, train_many
+
+
+def data(rows, n_in, n_out, dtype=np.float32):
+    rng = np.random.default_rng(rows)
+    return rng.random((rows, n_in)).astype(dtype), rng.integers(0, n_out, rows)
+
+
+# Sizes, batch size, rows: the samples shared out, the first layer's columns owned, turns taken.
+WAYS = {
+    "samples": ([40, 150, 150, 10], 128, 1000),
+    "columns": ([784, 30, 10], 10, 600),
+    "turns": ([20, 40, 40, 5], 4000, 8000),
+}
+
+
+def trained(way, **options):
+    sizes, batch, rows = WAYS[way]
+    net = Network(sizes, output="softmax", rng=0)
+    net.train(*data(rows, sizes[0], sizes[-1]), **{"batch_size": batch, "epochs": 3, **options})
+    return net
+
+
+def ways():
+    for way in WAYS:
+        for threads in (2, 3, 4):
+            for optimizer in ("sgd", "adam"):
+                trained(way, n_threads=threads, optimizer=optimizer)
+        trained(way, n_threads=3, dropout=0.3, input_noise=0.1, clip_norm=1.0, l1=0.01, l2=0.01)
+        trained(way, n_threads=2, validation_split=0.2, sample_weight=np.arange(WAYS[way][2]) % 3)
+    net = Network([40, 150, 7], output="identity", rng=0)  # R^2: each output a sum of its own
+    net.train(data(500, 40, 7)[0], np.ones((500, 7)), n_threads=3, batch_size=50)
+
+
+def readers():
+    net = trained("samples")
+    X, y = data(900, 40, 10)
+    calls = [
+        lambda: net.predict(X, n_threads=2),
+        lambda: net.predict(X[:1]),
+        lambda: net.evaluate(X, y, n_threads=3)["cost"],
+        lambda: net.gradients(X, y, n_threads=2).nabla_w[0],
+        lambda: net.gradients(X[:8], y[:8]).delta[0],
+        lambda: net.weights[0],
+    ]
+    with ThreadPoolExecutor(6) as pool:
+        for call in calls:
+            results = list(pool.map(lambda _, call=call: np.asarray(call()).tobytes(), range(12)))
+            assert len(set(results)) == 1
+
+
+def busy():
+    net, X = trained("samples"), data(64, 40, 10)[0]
+    refused = []
+
+    class Tries:
+        def on_epoch_end(self, net, history):
+            return len(history) > 30
+
+    def read():
+        for _ in range(200):
+            try:
+                net.predict(X)
+            except RuntimeError as error:
+                refused.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    for _ in range(200):
+        try:
+            net.train(*data(200, 40, 10), n_threads=2, epochs=40, callbacks=[Tries()])
+            break
+        except RuntimeError:  # the reader has it
+            pass
+    thread.join()
+
+
+def networks():
+    specs = [{"sizes": [40, 30, 10], "rng": n, "optimizer": "adam"} for n in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        common = {"output": "softmax", "epochs": 5, "n_threads": 2, "batch_size": 50}
+        found = list(train_many(specs, *data(300, 40, 10), executor=pool, **common))
+    assert len(found) == 8
+
+
+def interrupted():
+    for way in WAYS:
+        for delay in (0.01, 0.05, 0.1):
+            timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
+            timer.start()
+            with contextlib.suppress(KeyboardInterrupt):
+                trained(way, n_threads=3, epochs=10**6)
+            timer.join()
+
+
+if __name__ == "__main__":
+    end = time.monotonic() + float(sys.argv[1] if len(sys.argv) > 1 else 0)
+    rounds = 0
+    while rounds == 0 or time.monotonic() < end:
+        for part in (ways, readers, busy, networks, interrupted):
+            part()
+        rounds += 1
+    print(f"{rounds} rounds")
