@@ -5,13 +5,19 @@ Environment: CBACKPROP_DEBUG=1 (-O0 -g, bounds checks in the Cython modules),
 CBACKPROP_SANITIZE=address,undefined (or thread), CBACKPROP_ANNOTATE=1 (Cython's HTML).
 """
 
+import datetime
+import json
 import os
 import platform
 import sys
 import sysconfig
+import uuid
+from pathlib import Path
 
+import Cython
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 
 debug = os.environ.get("CBACKPROP_DEBUG") == "1"
 sanitize = os.environ.get("CBACKPROP_SANITIZE", "")
@@ -87,7 +93,64 @@ extensions = [
     for module in modules
 ]
 
-commands = {}
+
+def bill_of_materials(name, version):
+    """What is inside a wheel and comes from elsewhere, in CycloneDX 1.6: PEP 770."""
+
+    def component(kind, name, version, licence, **more):
+        return {"type": kind, "name": name, "version": version, **more} | {
+            "licenses": [{"license": {"id": licence}}]
+        }
+
+    wheel, cython = f"pkg:pypi/{name}@{version}", f"pkg:pypi/cython@{Cython.__version__}"
+    this = component("library", name, version, "BSD-3-Clause", purl=wheel)
+    parts = [
+        component(
+            "library", "Cython", Cython.__version__, "Apache-2.0", purl=cython,
+            description="its utility code, in the C that it writes for the compiled modules",
+        ),
+        component(
+            "data", "Optical Recognition of Handwritten Digits", "1998", "CC-BY-4.0",
+            description="cbackprop/data/optdigits.npz",
+            externalReferences=[{"type": "website", "url": "https://doi.org/10.24432/C50P49"}],
+        ),
+    ]  # fmt: skip
+    for part in (this, *parts):
+        part["bom-ref"] = part.get("purl", part["name"])
+    about = {"component": this}
+    if "SOURCE_DATE_EPOCH" in os.environ:  # otherwise no time: two builds are the same
+        when = datetime.datetime.fromtimestamp(int(os.environ["SOURCE_DATE_EPOCH"]), datetime.UTC)
+        about["timestamp"] = when.isoformat()
+    return {
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "serialNumber": uuid.uuid5(uuid.NAMESPACE_URL, f"{wheel} {cython}").urn,
+        "version": 1,
+        "metadata": about,
+        "components": parts,
+        "dependencies": [{"ref": wheel, "dependsOn": [part["bom-ref"] for part in parts]}],
+    }
+
+
+class BdistWheel(bdist_wheel):
+    """A wheel with its bill of materials."""
+
+    def write_wheelfile(self, wheelfile_base, *more, **named):
+        super().write_wheelfile(wheelfile_base, *more, **named)
+        about = self.distribution.metadata
+        folder = Path(wheelfile_base, "sboms")
+        folder.mkdir(exist_ok=True)
+        text = json.dumps(bill_of_materials(about.get_name(), about.get_version()), indent=1)
+        (folder / "cbackprop.cdx.json").write_text(text + "\n", encoding="utf-8", newline="\n")
+        if Path(wheelfile_base).parent == Path(self.bdist_dir):
+            # The archive has the files' modes: the same whatever umask they were made with.
+            for file in Path(self.bdist_dir).rglob("*"):
+                if file.is_file():
+                    file.chmod(0o755 if file.suffix in (".so", ".dylib") else 0o644)
+
+
+commands = {"bdist_wheel": BdistWheel}
 if windows:
     # setuptools calls cl, which has no vector extensions: put clang-cl (or CC) in its place.
     from setuptools.command.build_clib import build_clib
@@ -107,7 +170,7 @@ if windows:
             use_clang(self.compiler)
             super().build_extensions()
 
-    commands = {"build_clib": BuildClib, "build_ext": BuildExt}
+    commands |= {"build_clib": BuildClib, "build_ext": BuildExt}
 
 setup(
     cmdclass=commands,

@@ -400,8 +400,6 @@ def test_metadata_is_routed():
         mlp.set_partial_fit_request(sample_weight=True, classes=True)
         assert mlp.get_metadata_routing().fit.requests == {"sample_weight": True}
         found = cross_validate(mlp, X, y, params={"sample_weight": w}, cv=3, return_estimator=True)
-        rows = np.concatenate([np.arange(1, 3), np.arange(3, len(X))])
-        assert len(rows) and len(found["test_score"]) == 3
         plain = cross_validate(clone(mlp), X, y, params={"sample_weight": w * 0 + 1}, cv=3,
                                return_estimator=True)  # fmt: skip
     for a, b in zip(found["estimator"], plain["estimator"], strict=True):
