@@ -179,7 +179,9 @@ def held_out(arguments: argparse.Namespace, net: Network, need_target: bool) -> 
         print(f"cbackprop: note: {note}", file=sys.stderr)
     X, y = (table.X, table.y) if table.X_test is None else (table.X_test, table.y_test)
     if X.shape[1] != net.sizes[0]:
-        remedy = "" if arguments.target else "; name a target column among them with --target"
+        remedy = ""
+        if not (need_target or arguments.target or table.labels_only):
+            remedy = "; name a target column among them with --target"
         raise ValueError(
             f"{table.name}: {X.shape[1]} columns of input, the model expects {net.sizes[0]}{remedy}"
         )

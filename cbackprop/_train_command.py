@@ -63,14 +63,7 @@ def _whole(number: float) -> int:
 
 def run_train(arguments: argparse.Namespace) -> int:
     """Train a network on DATA, say how good it is, save it."""
-    try:
-        return _run(arguments)
-    except (ValueError, TypeError) as error:
-        raise options_named(error, arguments) from error
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    if arguments.save:
+    if arguments.save is not None:
         _check_writable(arguments.save, [arguments.data, arguments.test, arguments.validation])
     start = None if arguments.start is None else _started(arguments)
     data = _train_data.gather(arguments, start)
@@ -219,8 +212,8 @@ def options_named(error: Exception, arguments: argparse.Namespace) -> Exception:
 
 def _check_writable(path: str, sources: Iterable[str | None]) -> None:
     """Find out before the work whether its result can be stored."""
-    if path == "-":
-        raise ValueError("--save -: a model is a file, expected its name")
+    if path in ("", "-"):
+        raise ValueError(f"--save {path!r}: a model is a file, expected its name")
     folder = os.path.dirname(path) or "."
     try:
         if os.path.isdir(path):

@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _forget_output()
         return _complain(arguments, _of_system(error), 1 if error.errno == errno.ENOSPC else 2)
     except (ValueError, TypeError, ImportError) as error:
-        return _complain(arguments, str(error), 2)
+        return _complain(arguments, str(train_command.options_named(error, arguments)), 2)
 
 
 def _forget_output() -> None:
@@ -111,7 +111,7 @@ def _of_system(error: OSError) -> str:
         remedy = meant(str(error.filename), tables.NAMED) or "; check its name and the folder"
     elif isinstance(error, IsADirectoryError):
         remedy = "; expected a file"
-    return f"{error.filename}: {error.strerror}{remedy}"
+    return f"{error.filename or repr('')}: {error.strerror}{remedy}"
 
 
 def _say(text: str) -> None:

@@ -138,6 +138,10 @@ def test_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
         (["train", "data.csv", "--classes", "ash", "elm", "oak", "elm"], "repeated"),
         (["train", "digits", "--classes", "a", "b"], "integers like 0"),
         (["train", "digits", "--task", "regress", "--classes", "1"], "--classes"),
+        (["train", "data.csv", "--save", ""], "--save '': a model is a file"),
+        (["train", ""], "'': No such file"),
+        (["demo", "--threads", "0"], "--threads = 0, expected"),
+        (["demo", "--epochs", "-3"], "--epochs = -3, expected"),
         (["predict", "data.csv", "data.csv"], "data.csv"),
         (["predict", "nothing.model", "data.csv"], "nothing.model"),
     ],
@@ -429,6 +433,11 @@ def test_choose_task(y: Any, task: str) -> None:
 def test_labels_of_images_are_classes_however_many() -> None:
     table = tables.Table(np.zeros((30, 1)), np.arange(30), "t", labels_only=True)
     assert tables.choose_task(table) == "classify"
+
+
+def test_labels_that_are_no_int64_are_text() -> None:
+    assert tables.as_labels(np.array([1e20, 3.0])).tolist() == ["1e+20", "3.0"]
+    assert tables.as_labels(np.array([2.0**53 - 1, 3.0])).tolist() == [2**53 - 1, 3]
 
 
 # CSV as people write it
@@ -1238,7 +1247,7 @@ def test_what_is_no_file_is_written_to_and_not_replaced(capsys: pytest.CaptureFi
     Network([2, 1], rng=0).save("model")
     os.mkfifo("pipe")
     read: list[bytes] = []
-    reader = threading.Thread(target=lambda: read.append(Path("pipe").read_bytes()))
+    reader = threading.Thread(target=lambda: read.append(Path("pipe").read_bytes()), daemon=True)
     reader.start()
     assert run(capsys, "export", "model", "pipe", "--format", "c", "--name", "net")[0] == 0
     reader.join(timeout=30)

@@ -276,6 +276,8 @@ def test_a_known_header_is_one_whatever_is_below(capsys: pytest.CaptureFixture[s
         ("a,b,y\n1,2,3\n".encode("utf-16"), r"text in UTF-16; .* saved again as UTF-8"),
         (b"\x7fELF\0\0\0", r"no NPY, NPZ, IDX or Parquet file, and no text in UTF-8"),
         (b"PAR1 and junk PAR1", r"damaged Parquet file"),
+        ("a,b,y\n1,2,3\n1e39,5,6\n", r"line 3, column 'a': '1e\+39' is too large \(over 1e38\)"),
+        ("a,b,y\n1,2,3\n1,5,-1e39\n", r"line 3, column 'y': '-1e39' is too large"),
         ('a,b\n1,2\n3,"4\n', r"line 3: unexpected end of data, a quote is not closed"),
         ('a,b,y\n"1\n1",2,3\n4,5,6\n', r"line 2, column 'a': '1\\n1' is not a number"),
         ("a,b,y\n1,2,3\n" + "1,2,3\n" * 2000 + "oops,2,3\n", r"line 2003, column 'a': 'oops'"),
@@ -336,6 +338,15 @@ def test_minmax_and_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert cbackprop.load("m").input_scale == 1
 
 
+@pytest.mark.parametrize("kind", ["standard", "minmax"])
+def test_what_cannot_be_scaled_is_constant(kind: str) -> None:
+    X = np.full((10, 3), [0.1, 1e9 + 0.1, 0.0])
+    X[::2, 2] = 1e-320
+    scale, shift = tables.scaling(kind, X)
+    np.testing.assert_array_equal(scale, 1)
+    np.testing.assert_allclose(X * scale + shift, 0, atol=1e-6)
+
+
 # Standard input
 
 
@@ -356,7 +367,7 @@ def test_csv_on_standard_input(
     piped(monkeypatch, b"")
     assert "standard input: empty" in refused(capsys, "train", "-")
     assert "--test -: standard input is DATA" in refused(capsys, "train", "-", "--test", "-")
-    assert "--save -: a model is a file" in refused(capsys, "train", "trees.csv", "--save", "-")
+    assert "--save '-': a model is a file" in refused(capsys, "train", "trees.csv", "--save", "-")
     assert sorted(os.listdir()) == ["m", "trees.csv"]
 
 
@@ -445,6 +456,9 @@ def test_parquet_types_and_gaps(capsys: pytest.CaptureFixture[str]) -> None:
     parquet.write_table(table.set_column(4, "y", [[0, None, 0, 1]]), "d.parquet")
     message = refused(capsys, "train", "d.parquet", "--missing", "mean")
     assert "row 1, column 'y': missing value in the target" in message
+    dropped = tables.read_table("d.parquet", missing="drop")
+    assert dropped.y is not None
+    assert (dropped.X[:, 1].tolist(), dropped.y.tolist()) == ([1, 4], [0, 1])
     parquet.write_table(table.slice(0, 0), "d.parquet")
     assert "0 rows of 5 columns" in refused(capsys, "train", "d.parquet")
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbackprop._names import meant
-from cbackprop.io.words import Coder, is_missing, is_number
+from cbackprop.io.words import LARGEST, Coder, not_a_number
 
 __all__ = [
     "MISSING",
@@ -26,8 +26,6 @@ __all__ = [
     "chosen",
     "coders_for",
     "column_index",
-    "missing_value",
-    "not_a_number",
     "target_column",
     "unique",
     "weight_column",
@@ -263,7 +261,9 @@ def chosen(
     left_out = {column_index(source, text, width, names, option) for option, text in options}
     inputs = [i for i in range(width) if i != column and i not in left_out]
     if known is not None and len(inputs) != known.count:
-        remedy = "" if reading.target else "; name a target column among them with --target"
+        remedy = ""
+        if not (reading.need_target or reading.target):
+            remedy = "; name a target column among them with --target"
         raise ValueError(
             f"{source}: {len(inputs)} columns of input, the model expects {known.count}{remedy}"
         )
@@ -300,29 +300,6 @@ def coders_for(
     return {k: Coder(every=i in asked) for k, i in enumerate(inputs) if i in found}
 
 
-def missing_value(text: str, reading: Reading) -> str:
-    """What to say of a missing value."""
-    remedy = "fill it in or remove the line"
-    if reading.known is None and reading.missing == "refuse":
-        remedy = "fill it in, remove the line, or say --missing mean or --missing drop"
-    elif not reading.need_target:
-        remedy = "fill it in, remove the line, or train with --missing mean"
-    return f"missing value {text!r}; {remedy}"
-
-
-def not_a_number(text: str, reading: Reading) -> str:
-    """What to say of a field where a number should be."""
-    if is_missing(text):
-        return missing_value(text, reading)
-    if is_number(text) is not None:
-        return f"{text!r} is not finite"
-    short = text if len(text) <= 40 else text[:37] + "..."
-    remedy = "decimal point, no thousands separator"
-    if reading.known is None:
-        remedy += "; --categorical names columns of words, --ignore columns to leave out"
-    return f"{short!r} is not a number ({remedy})"
-
-
 def whole_rows(
     source: str, place: str, lines: Sequence[int], titles: Sequence[str], values: Array,
     reading: Reading,
@@ -334,10 +311,12 @@ def whole_rows(
     ValueError
         For infinite numbers, and for missing ones where they are refused.
     """
-    if values.dtype.kind != "f" or np.isfinite(values).all():
+    if values.dtype.kind != "f" or (np.abs(values) <= LARGEST).all():
         return np.ones(len(values), bool)
     gaps = np.isnan(values)
-    wrong = ~np.isfinite(values) if reading.rule == "refuse" else np.isinf(values)
+    wrong = np.abs(values) > LARGEST
+    if reading.rule == "refuse":
+        wrong |= gaps
     if wrong.any():
         row, i = divmod(int(wrong.argmax()), values.shape[1])
         what = not_a_number(str(values[row, i]), reading)

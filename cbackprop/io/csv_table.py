@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 
 from cbackprop.io import columns as cols
 from cbackprop.io.columns import Columns, Reading
-from cbackprop.io.words import Coder, are_words, is_missing, is_number
+from cbackprop.io.words import (
+    LARGEST,
+    Coder,
+    are_words,
+    is_missing,
+    is_number,
+    missing_value,
+    not_a_number,
+)
 
 __all__ = ["Content", "read_csv"]
 
@@ -201,7 +209,7 @@ def _row(
         for i, coder in coders.items():
             text, fields[i] = fields[i], coder(fields[i])
             if fields[i] != fields[i] and reading.rule == "refuse":
-                message = cols.missing_value(text, reading)
+                message = missing_value(text, reading)
                 raise ValueError(f"{source}: line {line}, {titles[inputs[i]]}: {message}")
     except KeyError as error:
         message = coder.unknown(error.args[0])
@@ -216,7 +224,7 @@ def _row(
     for i, field in enumerate(fields):
         if type(field) is str and is_number(field) is None:
             if not is_missing(field) or reading.rule == "refuse":
-                message = cols.not_a_number(field, reading)
+                message = not_a_number(field, reading)
                 raise ValueError(f"{source}: line {line}, {titles[inputs[i]]}: {message}")
             fields[i] = math.nan
     return list(map(float, fields))
@@ -305,8 +313,9 @@ def _target(
                 f"{source}: line {lines[row]}, {title}: target {text!r} is not a number, others "
                 "are; correct it, or say --task classify to take all of them for labels"
             )
-        elif number is not None and not real and not math.isfinite(number):
-            raise ValueError(f"{source}: line {lines[row]}, {title}: {text!r} is not finite")
+        elif number is not None and not real and not abs(number) <= LARGEST:
+            message = not_a_number(text, reading)
+            raise ValueError(f"{source}: line {lines[row]}, {title}: {message}")
     kept = [text for text, stays in zip(texts, whole.tolist(), strict=True) if stays]
     if not kept:
         raise ValueError(f"{source}: every row has a missing value; none is left")

@@ -12,7 +12,7 @@ from cbackprop import _extras
 from cbackprop.io import columns as cols
 from cbackprop.io.columns import Columns, Reading
 from cbackprop.io.csv_table import Content
-from cbackprop.io.words import Coder, are_words, is_missing, is_number
+from cbackprop.io.words import LARGEST, Coder, are_words, is_missing, is_number, not_a_number
 
 __all__ = ["read_parquet"]
 
@@ -131,7 +131,7 @@ def _numbers(arrow: Any, column: Any, source: str, title: str, reading: Reading)
                 values[i] = number
             elif not is_missing(word):
                 row = int((index == i).argmax())
-                message = cols.not_a_number(word, reading)
+                message = not_a_number(word, reading)
                 raise ValueError(f"{source}: row {row}, {title}: {message}")
         numbers: Array = values[index]
         return numbers
@@ -141,10 +141,10 @@ def _numbers(arrow: Any, column: Any, source: str, title: str, reading: Reading)
 def _real(arrow: Any, column: Any, source: str, title: str) -> Array:
     """float64 of numbers and booleans; NaN where there is none."""
     are: Any = arrow.types
-    known: list[Callable[[Any], bool]] = [are.is_integer, are.is_floating, are.is_decimal]
-    if are.is_boolean(column.type):
-        column = column.cast(arrow.int8())
-    elif not any(test(column.type) for test in known):
+    known: list[Callable[[Any], bool]] = [
+        are.is_boolean, are.is_integer, are.is_floating, are.is_decimal,
+    ]  # fmt: skip
+    if not any(test(column.type) for test in known):
         raise _wrong_kind(source, title, column)
     values = column.cast(arrow.float64(), safe=False)
     reals: Array = values.to_numpy().astype(np.float64)
@@ -174,9 +174,11 @@ def _target(
     else:
         y = _real(arrow, column, source, title)
         missing = np.isnan(y)
-        if np.isinf(y).any():
-            row = int(np.isinf(y).argmax())
-            raise ValueError(f"{source}: row {row}, {title}: {y[row]} is not finite")
+        wrong = np.abs(y) > LARGEST
+        if wrong.any():
+            row = int(wrong.argmax())
+            message = not_a_number(str(y[row]), reading)
+            raise ValueError(f"{source}: row {row}, {title}: {message}")
     if missing.any():
         if reading.rule != "drop":
             raise ValueError(

@@ -261,7 +261,8 @@ def as_labels(y: NDArray[Any], classes: NDArray[Any] | None = None) -> NDArray[A
     """
     if y.ndim != 1:
         raise ValueError(f"y has shape {y.shape}, expected one label a row; or --task regress")
-    if y.dtype.kind in "bui" or (y.dtype.kind == "f" and np.array_equal(y, np.rint(y))):
+    whole = y.dtype.kind == "f" and np.array_equal(y, np.rint(y)) and (np.abs(y) < 2**53).all()
+    if y.dtype.kind in "bui" or whole:
         y = y.astype(np.int64)
     return (
         y.astype(str)
@@ -345,7 +346,9 @@ def scaling(
         least = X.mean(axis=0, dtype=np.float64)
         blocks = (X[i : i + 4096] - least for i in range(0, len(X), 4096))
         width = np.sqrt(sum((block**2).sum(axis=0) for block in blocks) / len(X))
-    scale = 1 / np.where(width > 0, width, 1.0)
+    # A mean of equal numbers is not always one of them; what is narrower than float32 is constant.
+    constant = (X.max(axis=0) == X.min(axis=0)) | (width < 1e-37)
+    scale = 1 / np.where(constant, 1.0, width)
     shift = -least * scale
     if words is not None:
         scale[words], shift[words] = 1.0, 0.0

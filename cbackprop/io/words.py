@@ -5,17 +5,30 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cbackprop._names import meant
 
-__all__ = ["Coder", "are_words", "is_missing", "is_number"]
+if TYPE_CHECKING:
+    from cbackprop.io.columns import Reading
+
+__all__ = [
+    "LARGEST",
+    "Coder",
+    "are_words",
+    "is_missing",
+    "is_number",
+    "missing_value",
+    "not_a_number",
+]
 
 Array = NDArray[Any]
 
+# Not much less than float32 can hold; its square is no problem for float64.
+LARGEST = 1e38
 _NOTHING = {"", "?", "na", "n/a", "nan", "null", "none"}
 # More different words than this, or than half of the rows, are names rather than categories.
 _MOST_WORDS = 1000
@@ -90,3 +103,26 @@ def are_words(texts: Iterable[str]) -> bool:
     words = [text for text in present if is_number(text) is None]
     numbers = sum(_ALMOST_NUMBER.fullmatch(text.strip()) is not None for text in words)
     return 2 * len(words) > len(present) and 2 * numbers < len(words)
+
+
+def missing_value(text: str, reading: Reading) -> str:
+    """What to say of a missing value."""
+    remedy = "fill it in or remove the line"
+    if reading.known is None and reading.missing == "refuse":
+        remedy = "fill it in, remove the line, or say --missing mean or --missing drop"
+    elif not reading.need_target:
+        remedy = "fill it in, remove the line, or train with --missing mean"
+    return f"missing value {text!r}; {remedy}"
+
+
+def not_a_number(text: str, reading: Reading) -> str:
+    """What to say of a field where a number should be."""
+    if is_missing(text):
+        return missing_value(text, reading)
+    if (number := is_number(text)) is not None:
+        return f"{text!r} is " + ("not finite" if math.isinf(number) else "too large (over 1e38)")
+    short = text if len(text) <= 40 else text[:37] + "..."
+    remedy = "decimal point, no thousands separator"
+    if reading.known is None:
+        remedy += "; --categorical names columns of words, --ignore columns to leave out"
+    return f"{short!r} is not a number ({remedy})"
