@@ -50,17 +50,20 @@ def parse(text: bytes, name: str) -> BookNetwork:
     data = layers.json_object(text, name)
     try:
         sizes, cost = data["sizes"], data["cost"]
-        weights = [np.array(w, np.float64) for w in data["weights"]]
-        biases = [np.array(b, np.float64) for b in data["biases"]]
         if cost not in COSTS:
             raise ValueError(f"cost {container.short(cost)!r}, expected {' or '.join(COSTS)}")
         if len(sizes) < 2 or any(type(n) is not int or n < 1 for n in sizes):
             raise ValueError(f"sizes {container.short(sizes)}")
+        counts = [len(data[name]) for name in ("weights", "biases")]
+        if counts != [len(sizes) - 1] * 2:  # before there are arrays of them
+            raise ValueError(f"weights and biases of {counts} layers, expected {len(sizes) - 1}")
+        weights = [np.array(w, np.float64) for w in data["weights"]]
+        biases = [np.array(b, np.float64) for b in data["biases"]]
     except container.WRONG as error:
         found = f"{type(error).__name__}: {container.short(error)}"
         raise ModelFileError(f"{name}: not a network of network2: {found}") from None
     shapes = [*zip(sizes[1:], sizes[:-1], strict=True), *((n, 1) for n in sizes[1:])]
-    if len(weights) != len(biases) or [x.shape for x in weights + biases] != shapes:
+    if [x.shape for x in weights + biases] != shapes:
         raise ModelFileError(f"{name}: weights or biases do not fit sizes {container.short(sizes)}")
     if not all(np.isfinite(x).all() for x in weights + biases):
         raise ModelFileError(f"{name}: weights or biases are not finite")

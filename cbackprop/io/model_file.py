@@ -227,6 +227,8 @@ def _restore(net: Network, about: dict[str, Any], tensors: dict[str, Array]) -> 
             for name, shape in ((f"{p}w{l}", (sizes[l], sizes[l - 1])), (f"{p}b{l}", (sizes[l],))):
                 if tensors[name].shape != shape:
                     raise ModelFileError(f"model file: {name} has shape {tensors[name].shape}")
+    if about["dtype"] not in ("float32", "float64"):  # NumPy warns of some names
+        raise ModelFileError(f"model file: dtype {container.short(about['dtype'])!r}")
     layers = [_function(activations, name) for name in about["activations"]]
     Network.__init__(
         net,
@@ -337,4 +339,6 @@ def _state(net: Network, about: dict[str, Any], tensors: dict[str, Array]) -> _u
     if type(about["steps"]) is not int or not 0 <= about["steps"] < 2**62:
         raise ModelFileError(f"model file: steps of the optimiser {about['steps']!r}")
     state.steps, state.product = about["steps"], _float(about["product"])
+    if not math.isfinite(state.product):
+        raise ModelFileError(f"model file: product of the optimiser {state.product!r}")
     return state

@@ -101,8 +101,9 @@ class Count:
 
     def _found(self, error, data):
         self.outcomes["WRONG"] += 1
-        if len(self.findings) < 20:
-            self.findings.append(f"{type(error).__name__}: {error!s:.200} from {data.hex()}")
+        what = f"{type(error).__name__}: {error!s:.200}"
+        if len(self.findings) < 20 and not any(x.startswith(what) for x in self.findings):
+            self.findings.append(f"{what} from {data.hex()}")
 
 
 def peak():
