@@ -34,8 +34,13 @@ NO_SHAPE = (0, 0, 0, 0)
 def refuse(given: dict[str, Any], class_weight: Any, monitors: Sequence[Monitor]) -> None:
     """Arguments that blocks cannot have."""
     for name, need in NEED_ALL_ROWS.items():
-        if given[name] is not None and given[name] != 0:
-            raise ValueError(f"{name} = {given[name]!r} with blocks needs {need}")
+        value = given[name]
+        if value is None:
+            continue
+        if np.ndim(value):  # weights of rows
+            raise ValueError(f"{name} with blocks needs {need}")
+        if value != 0:
+            raise ValueError(f"{name} = {value!r} with blocks needs {need}")
     for name, _ in monitors:
         if name in ("training_cost", "training_accuracy"):
             raise ValueError(f"monitor = {name!r} with blocks needs all rows; see History.cost")
