@@ -616,3 +616,10 @@ def test_path_without_folder(tmp_path, monkeypatch):
     net = trained()
     net.save("plain")
     assert everything(load("plain")) == everything(net)
+
+
+def test_a_file_that_cannot_be_written_is_named_as_given(tmp_path):
+    path = tmp_path / "absent" / "net.cbp"
+    with pytest.raises(FileNotFoundError) as caught:
+        Network([2, 1], rng=0).save(path)
+    assert caught.value.filename == str(path)
