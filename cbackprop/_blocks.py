@@ -35,10 +35,12 @@ def refuse(given: dict[str, Any], class_weight: Any, monitors: Sequence[Monitor]
     """Arguments that blocks cannot have."""
     for name, need in NEED_ALL_ROWS.items():
         value = given[name]
-        if isinstance(value, float) and value:
-            raise ValueError(f"{name} = {value!r} with blocks needs {need}")
-        if value is not None and not isinstance(value, float):
+        if value is None:
+            continue
+        if np.ndim(value):  # weights of rows
             raise ValueError(f"{name} with blocks needs {need}")
+        if value != 0:
+            raise ValueError(f"{name} = {value!r} with blocks needs {need}")
     for name, _ in monitors:
         if name in ("training_cost", "training_accuracy"):
             raise ValueError(f"monitor = {name!r} with blocks needs all rows; see History.cost")

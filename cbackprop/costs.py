@@ -441,16 +441,16 @@ def check_pair(activation: Activation, cost: Cost) -> None:
         The activation reaches outside the cost's domain, or its end, with the remedy.
     """
     (low, high), (least, most) = activation.image, cost.domain
-    outside = low < least or high > most
-    # relu is 0 for every z below 0: an end that is reached, not only approached.
-    if low == least > -_INF:
-        outside = outside or float(activation.function(np.array([[-2.0, -1.0]])).min()) == low
-    if not outside:
-        return
+    reached = f"from {low:g} to {high:g}"
+    if low >= least and high <= most:
+        # relu is 0 for every z below 0: an end that is reached, not only approached.
+        below = np.array([[-2.0, -1.0]])
+        if not low == least > -_INF or float(activation.function(below).min()) != low:
+            return
+        reached = f"{low:g} itself"
     partners = [cost.partner] if cost.partner else ["softplus", "sigmoid"]
     remedy = " or ".join(f"output={name!r}" for name in partners)
     raise ValueError(
         f"cost = {cost.name!r} needs outputs between {least:g} and {most:g}, but the output "
-        f"activation {activation.name!r} reaches from {low:g} to {high:g}; use {remedy}, or "
-        "cost='quadratic'"
+        f"activation {activation.name!r} reaches {reached}; use {remedy}, or cost='quadratic'"
     )

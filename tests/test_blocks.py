@@ -126,6 +126,7 @@ def test_a_generator_lasts_one_epoch():
         ([(X, LABELS)], {"l2": 0.1}, ValueError, r"l2 = 0.1 with blocks needs the number"),
         ([(X, LABELS)], {"validation_split": 0.1}, ValueError, r"give validation_data="),
         ([(X, LABELS)], {"sample_weight": [1.0]}, ValueError, r"let blocks be \(X, y, weights\)"),
+        ([(X, LABELS)], {"sample_weight": np.ones(9)}, ValueError, r"sample_weight with blocks"),
         ([(X, LABELS)], {"class_weight": "balanced"}, ValueError, r"needs all rows; give a dict"),
         ([(X, LABELS)], {"monitor": ["training_cost"]}, ValueError, r"needs all rows"),
         ([(X[:, :2], LABELS)], {}, ValueError, r"X.*2.*4"),

@@ -650,3 +650,10 @@ def test_every_call_of_a_save_may_fail():
     assert run.returncode == 0, run.stdout + run.stderr
     assert " 0 otherwise" in run.stdout
     assert int(re.search(r"^(\d+) faults", run.stdout, re.M)[1]) > 100
+
+
+def test_a_file_that_cannot_be_written_is_named_as_given(tmp_path):
+    path = tmp_path / "absent" / "net.cbp"
+    with pytest.raises(FileNotFoundError) as caught:
+        Network([2, 1], rng=0).save(path)
+    assert caught.value.filename == str(path)

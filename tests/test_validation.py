@@ -75,6 +75,7 @@ def trained(**changes):
         ({"output": "identity", "cost": "cross_entropy"}, ValueError, r"cost = 'cross_entropy'"),
         ({"output": "tanh", "cost": "cross_entropy"}, ValueError, r"'tanh' reaches from -1 to 1"),
         ({"output": "relu", "cost": "cross_entropy"}, ValueError, r"'relu' reaches from 0 to inf"),
+        ({"output": "relu", "cost": "poisson"}, ValueError, r"'relu' reaches 0 itself; use"),
         ({"output": "identity", "cost": "log_likelihood"}, ValueError, r"cost = 'log_likelihood'"),
         ({"sizes": [4, 1], "output": "softmax"}, ValueError, r"output = 'softmax' with one output"),
         ({"input_scale": float("nan")}, ValueError, r"input_scale contains nan, expected finite"),

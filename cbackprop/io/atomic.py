@@ -14,14 +14,11 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
     Raises
     ------
     OSError
-        It cannot be written, and names this path, or the folder that is missing; an older file of
-        that name is untouched.
+        It cannot be written, and names this path; an older file of that name is untouched.
     """
     path = Path(path)
     try:
         _write(path, data)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(error.errno, error.strerror, str(path.parent)) from None
     except OSError as error:
         if error.errno is None:
             raise
@@ -38,7 +35,10 @@ def _write(path: Path, data: bytes) -> None:
     # other threads.
     name = path.parent / f".{path.name}.{secrets.token_hex(8)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    handle = os.open(name, flags, 0o666)
+    try:
+        handle = os.open(name, flags, 0o666)
+    except OSError as error:  # of the file that was asked for
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
