@@ -35,10 +35,7 @@ def _write(path: Path, data: bytes) -> None:
     # other threads.
     name = path.parent / f".{path.name}.{secrets.token_hex(8)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    try:
-        handle = os.open(name, flags, 0o666)
-    except OSError as error:  # of the file that was asked for
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+    handle = os.open(name, flags, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
