@@ -82,8 +82,8 @@ def drawn(monkeypatch):
     shown = []
     monkeypatch.setattr(pyplot, "show", lambda: shown.append(pyplot.get_fignums()))
     yield lambda name: runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
-    assert shown == [[1]]
     pyplot.close("all")
+    assert shown == [[1]]
 
 
 def test_decision_regions(drawn):
