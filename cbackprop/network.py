@@ -370,7 +370,7 @@ class Network(Exchange):
             an object of `cbackprop.schedules`. Default: the optimiser's own, 0.01 for sgd,
             0.001 for adam.
         l1, l2 : float
-            lambda of the book's (lambda / n) sum |w| and (lambda / 2n) sum w^2. The penalty
+            lambda of the book's ``(lambda / n) sum |w|`` and ``(lambda / 2n) sum w^2``. The penalty
             is not part of the cost.
         weight_decay : float, optional
             Decoupled: weights and biases are multiplied by 1 - eta weight_decay at each step.

@@ -1,4 +1,8 @@
-"""A cost and an activation of your own, compiled by Numba: without the GIL, in all threads.
+"""
+Functions of your own, compiled by Numba
+========================================
+
+A cost and an activation of your own, compiled by Numba: without the GIL, in all threads.
 
 The cost is LINEX (A. Zellner, 1986), for which too much is worse than too little:
 C = sum_k exp(a_k - y_k) - (a_k - y_k) - 1. The activation is the bent identity,

@@ -1,4 +1,8 @@
-"""A physics-informed network: it learns a differential equation, not data.
+"""
+A network that learns a differential equation
+=============================================
+
+A physics-informed network: it learns a differential equation, not data.
 
 Poisson's equation u''(x) = f(x) on (0, 1), u(0) = u(1) = 0, with f(x) = -pi^2 sin(pi x), whose
 solution is u(x) = sin(pi x) (M. Raissi, P. Perdikaris, G. E. Karniadakis, 2019, for the idea).

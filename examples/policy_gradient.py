@@ -1,4 +1,8 @@
-"""A policy gradient: a softmax network learns to balance a pole, without a cost of its own.
+"""
+A policy gradient balances a pole
+=================================
+
+A policy gradient: a softmax network learns to balance a pole, without a cost of its own.
 
 REINFORCE with a baseline (R. J. Williams, 1992): of an episode's actions, raise log pi of those
 that did better than expected. The quantity to make small is

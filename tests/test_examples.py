@@ -1,6 +1,7 @@
 """The examples of the documentation do what they say."""
 
 import importlib.util
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,10 @@ def example(name):
 
 def test_every_example_is_listed_and_tested():
     names = sorted(path.stem for path in FOLDER.glob("*.py"))
-    assert names == ["numba_functions", "physics_informed", "policy_gradient"]
+    assert names == [
+        "decision_regions", "first_layer", "learning_slowdown", "numba_functions",
+        "physics_informed", "policy_gradient", "two_costs",
+    ]  # fmt: skip
     text = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert all(f"[{name}.py]({name}.py)" in text for name in names)
 
@@ -66,3 +70,42 @@ def test_numba_functions():
     difference, _, cost = example("numba_functions").main(epochs=3)
     assert difference < 1e-12
     assert cost[-1] < cost[0] / 2
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Runs an example that draws; gives its names."""
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    shown = []
+    monkeypatch.setattr(pyplot, "show", lambda: shown.append(pyplot.get_fignums()))
+    yield lambda name: runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+    pyplot.close("all")
+    assert shown == [[1]]
+
+
+def test_decision_regions(drawn):
+    scores = drawn("decision_regions")["scores"]
+    assert scores["[]"] < 0.8
+    assert scores["[24, 24]"] > 0.98
+
+
+def test_first_layer(drawn):
+    names = drawn("first_layer")
+    assert min(names["accuracy"].values()) > 0.93
+
+
+def test_learning_slowdown(drawn):
+    names = drawn("learning_slowdown")
+    assert names["ratio"]["sigmoid"] < 0.01
+    assert names["ratio"]["relu"] > 0.1
+    assert names["score"]["relu"] > names["score"]["sigmoid"] + 0.5
+
+
+def test_two_costs(drawn):
+    names = drawn("two_costs")
+    slow, fast = names["outputs"]["quadratic"], names["outputs"]["cross_entropy"]
+    assert slow[0] == fast[0] > 0.98
+    assert slow[50] > 0.9 > 0.2 > fast[50]
