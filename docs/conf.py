@@ -148,7 +148,7 @@ FILL = {
 
 
 PROJECT = ("engine.md", "features.md", "figures.md", "scaling.md", "reliability.md", "decisions.md",
-           "project/[!i]*.md")  # fmt: skip
+           "releasing.md", "project/[!i]*.md")  # fmt: skip
 
 
 def _fill(app, docname, source):
