@@ -14,7 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cbackprop
-from cbackprop import EarlyStopping, History, Network, _train_data, optimizers, schedules
+from cbackprop import (
+    Checkpoint,
+    EarlyStopping,
+    History,
+    Network,
+    _extras,
+    _train_data,
+    optimizers,
+    schedules,
+)
 from cbackprop._commands import hyphenated, names, save
 from cbackprop._names import unknown
 from cbackprop._train_data import Data
@@ -63,6 +72,13 @@ def _whole(number: float) -> int:
 
 def run_train(arguments: argparse.Namespace) -> int:
     """Train a network on DATA, say how good it is, save it."""
+    comm = None
+    if arguments.mpi:
+        comm = _extras.need("mpi4py.MPI", "--mpi", "mpi4py", "mpi").COMM_WORLD
+        if comm.rank:  # rank 0 speaks and saves
+            arguments.quiet, arguments.save = True, None
+    elif arguments.deterministic:
+        raise ValueError("--deterministic needs --mpi")
     if arguments.save is not None:
         _check_writable(arguments.save, [arguments.data, arguments.test, arguments.validation])
     start = None if arguments.start is None else _started(arguments)
@@ -76,7 +92,9 @@ def run_train(arguments: argparse.Namespace) -> int:
         print(f"{data.table.name}: {len(X)} rows, {X.shape[1]} inputs, {data.what}{held_out}")
         print(f"network: {hyphenated(net.sizes)}, {names(net)}", flush=True)
         _note_large_inputs(net, X)
-    history = _trained(arguments, net, data)
+    history = _trained(arguments, net, data, comm)
+    if comm is not None and comm.rank:
+        return 0
     print(f"training cost: {history.cost[-1]:.6g}")
     print(f"training {history.score_name}: {history.score[-1]:.4f}")
     if history.validation_cost:
@@ -151,7 +169,7 @@ def _class_weight(given: Any, net: Network) -> Any:
     return given
 
 
-def _trained(arguments: argparse.Namespace, net: Network, data: Data) -> History:
+def _trained(arguments: argparse.Namespace, net: Network, data: Data, comm: Any) -> History:
     eta: Any = arguments.learning_rate
     if eta is None and arguments.optimizer == "sgd":
         eta = _SGD_LEARNING_RATE
@@ -163,10 +181,14 @@ def _trained(arguments: argparse.Namespace, net: Network, data: Data) -> History
     if arguments.early_stopping is not None:
         stopping = EarlyStopping(patience=arguments.early_stopping)
     same = {name: getattr(arguments, name) for name in _SAME}
+    mine = slice(None)  # rows; of several ranks an even share
+    if comm is not None:
+        same |= {"comm": comm, "deterministic": arguments.deterministic}
+        mine = slice(*(len(data.X) * rank // comm.size for rank in (comm.rank, comm.rank + 1)))
     try:
         return net.train(
-            data.X,
-            data.y,
+            data.X[mine],
+            data.y[mine],
             validation_data=data.validation,
             sample_weight=data.weights,
             class_weight=_class_weight(arguments.class_weight, net),
@@ -174,6 +196,8 @@ def _trained(arguments: argparse.Namespace, net: Network, data: Data) -> History
             learning_rate=eta,
             early_stopping=stopping,
             n_threads=arguments.threads,
+            checkpoint=_checkpoint(arguments),
+            resume=arguments.resume,
             progress=not arguments.quiet and (arguments.progress or sys.stderr.isatty()),
             **same,
         )
@@ -183,8 +207,20 @@ def _trained(arguments: argparse.Namespace, net: Network, data: Data) -> History
             save(net, arguments.save)
             kept = f"the network as it is now is saved: {arguments.save}"
             kept += f" (go on with --start {arguments.save})"
+        if arguments.checkpoint:
+            kept += f"; --resume goes on from the last checkpoint, {arguments.checkpoint}"
         message = f"interrupted after {net.steps} mini-batches; {kept}"
         raise KeyboardInterrupt(message) from None
+
+
+def _checkpoint(arguments: argparse.Namespace) -> Checkpoint | None:
+    every = arguments.checkpoint_every
+    if arguments.checkpoint is None:
+        if every is not None or arguments.resume:
+            option = "--resume" if arguments.resume else "--checkpoint-every"
+            raise ValueError(f"{option} needs --checkpoint PATH")
+        return None
+    return Checkpoint(arguments.checkpoint, **(every or {}))
 
 
 def schedule_of(text: str, eta: float, epochs: int) -> Any:

@@ -34,6 +34,17 @@ def _scale(text: str) -> float | str:
         raise argparse.ArgumentTypeError(message) from None
 
 
+def _interval(text: str) -> dict[str, float]:
+    names = {"": "every_epochs", "b": "every_batches", "s": "every_seconds"}
+    unit = text[-1:] if text[-1:] in names else ""
+    number = text.removesuffix(unit)
+    try:
+        return {names[unit]: float(number) if unit == "s" else int(number)}
+    except ValueError:
+        message = f"{text!r}, expected a number of epochs, or of mini-batches (500b), seconds (60s)"
+        raise argparse.ArgumentTypeError(message) from None
+
+
 def _probabilities(text: str) -> float | list[float]:
     try:
         values = [float(part) for part in text.split(",")]
@@ -211,3 +222,29 @@ def _saying_options(group: argparse._ActionsContainer) -> None:
     )
     add("--quiet", action="store_true", help="no progress, only the result")
     add("--save", metavar="MODEL", help="file to store the network in")
+    add(
+        "--checkpoint",
+        metavar="PATH",
+        help="file to write down in, after each epoch, how far the training is",
+    )
+    add(
+        "--checkpoint-every",
+        type=_interval,
+        metavar="N[b|s]",
+        help="every N epochs, mini-batches (b) or seconds (s)",
+    )
+    add(
+        "--resume",
+        action="store_true",
+        help="go on from --checkpoint where it is there, to the same end",
+    )
+    add(
+        "--mpi",
+        action="store_true",
+        help="train one network on all ranks: mpiexec -n 2 python -m mpi4py -m cbackprop train ...",
+    )
+    add(
+        "--deterministic",
+        action="store_true",
+        help="with --mpi: the bits of one process, for more messages",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import os
@@ -20,7 +21,15 @@ import numpy as np
 import pytest
 
 import cbackprop
-from cbackprop import Network, _bench, _commands, _export_command, _train_command, schedules
+from cbackprop import (
+    Network,
+    _bench,
+    _commands,
+    _export_command,
+    _train_command,
+    load,
+    schedules,
+)
 from cbackprop._help import PAGES
 from cbackprop.cli import main
 from cbackprop.io import tables
@@ -1253,3 +1262,47 @@ def test_what_is_no_file_is_written_to_and_not_replaced(capsys: pytest.CaptureFi
     reader.join(timeout=30)
     assert read[0].startswith(b"/* 2 - 1 sigmoid")
     assert Path("pipe").is_fifo()
+
+
+def test_a_checkpoint_is_gone_on_from(tmp_path, capsys):
+    path = str(tmp_path / "run.ckpt")
+    train = ["train", "digits", "--layers", "8", "--epochs", "3", "--seed", "0", "--quiet"]
+    assert main([*train, "--save", str(tmp_path / "whole")]) == 0
+    keep = ["--checkpoint", path, "--checkpoint-every", "50b"]
+    assert main([*train, *keep, "--resume", "--save", str(tmp_path / "kept")]) == 0
+    assert main([*train, *keep, "--resume", "--save", str(tmp_path / "again")]) == 0
+    nets = [load(tmp_path / name) for name in ("whole", "kept", "again")]
+    assert len({net.weights[0].tobytes() for net in nets}) == 1
+    assert main([*train[:4], "--epochs", "4", *keep, "--resume"]) == 2
+    assert "epochs was 3, now 4" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--resume"], "--resume needs --checkpoint PATH"),
+        (["--checkpoint-every", "3"], "--checkpoint-every needs --checkpoint PATH"),
+        (["--checkpoint", "a", "--checkpoint-every", "3x"], "'3x', expected a number of epochs"),
+        (["--deterministic"], "--deterministic needs --mpi"),
+    ],
+)
+def test_checkpoints_refused(options, message, capsys):
+    with contextlib.suppress(SystemExit):
+        assert main(["train", "digits", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_one_network_on_two_ranks(tmp_path):
+    mpiexec = Path(sys.executable).with_name("mpiexec")
+    pytest.importorskip("mpi4py")
+    if not mpiexec.exists():
+        pytest.skip("no mpiexec beside this Python")
+    train = ["train", "digits", "--layers", "8", "--epochs", "2", "--seed", "0"]
+    assert main([*train, "--quiet", "--save", str(tmp_path / "one")]) == 0
+    command = [str(mpiexec), "-n", "2", sys.executable, "-P", "-m", "mpi4py", "-m", "cbackprop"]
+    command += [*train, "--mpi", "--deterministic", "--save", str(tmp_path / "two")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("training cost") == 1
+    one, two = load(tmp_path / "one"), load(tmp_path / "two")
+    assert one.weights[0].tobytes() == two.weights[0].tobytes()
