@@ -103,6 +103,8 @@ def test_gradients_are_those_of_rounded_operands(activation, output, cost):
     rng, sizes = np.random.default_rng(3), [45, 70, 33, 38, 10]
     X, y = normal(rng, 65, 45), np.eye(10)[rng.integers(0, 10, 65)]
     net = Network(sizes, activation=activation, output=output, cost=cost, init="he", rng=2)
+    if activation == "exp":  # of exp of exp no number is left
+        net.weights = [w / 16 for w in net.weights]
     before = net.weights, net.biases
     nabla_w, nabla_b = twin(net, X, y, [True, True, True, False])
     plain = net.gradients(X, y)

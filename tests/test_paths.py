@@ -66,7 +66,7 @@ def test_text_and_path_and_any_name(name, tmp_path):
 def test_what_cannot_be_written_is_named(name, tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         WRITERS[name](tmp_path / "missing" / "file")
-    assert caught.value.filename == str(tmp_path / "missing")
+    assert caught.value.filename == str(tmp_path / "missing" / "file")
     folder = tmp_path / "folder"
     folder.mkdir()
     with pytest.raises(IsADirectoryError) as caught:

@@ -58,6 +58,7 @@ def load(
     module = None
     if isinstance(state, str | os.PathLike):
         path = check.path("state", state)
+        _safetensors()  # before the file, that what is missing is named first
         return loads(cls, path, Path(path).read_bytes(), settings)
     if callable(getattr(state, "state_dict", None)):
         module, state = state, state.state_dict()
@@ -113,12 +114,16 @@ def loads(cls: type[Network], name: str, data: bytes, settings: dict[str, Any]) 
     return load(cls, _read(name, data), settings, name)
 
 
-def _read(path: str, data: bytes) -> dict[str, Array]:
+def _safetensors() -> Any:
     about = ("from_torch of a file", "safetensors", "safetensors")
-    safetensors = _extras.need("safetensors", *about)
-    read = _extras.need("safetensors.numpy", *about).load
+    _extras.need("safetensors.numpy", *about)
+    return _extras.need("safetensors", *about)
+
+
+def _read(path: str, data: bytes) -> dict[str, Array]:
+    safetensors = _safetensors()
     try:
-        found: dict[str, Array] = read(data)
+        found: dict[str, Array] = safetensors.numpy.load(data)
     except (safetensors.SafetensorError, MemoryError, *container.WRONG) as error:
         raise ModelFileError(
             f"{path}: not a safetensors file of float32 or float64 ({container.short(error)}); "

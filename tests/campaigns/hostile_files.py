@@ -72,7 +72,9 @@ READERS = {
     ),
     "safetensors": (
         mutants.safetensors_files,
-        lambda data: torch_state.loads(Network, "f", data, {}),
+        lambda data: torch_state.loads(
+            Network, "f", data, {"activation": "tanh", "output": "identity"}
+        ),
         ModelFileError,
     ),
 }

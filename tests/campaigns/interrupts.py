@@ -50,6 +50,7 @@ def interrupted(after, threads):
     try:
         sender.start()
         net.train(X, Y, epochs=10_000, batch_size=ROWS, n_threads=threads)
+        raise SystemExit(f"no KeyboardInterrupt came out after {net.steps} steps")
     except KeyboardInterrupt:
         seconds = time.perf_counter() - sent[0]
     sender.join()
@@ -78,6 +79,8 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     chance, failed = random.Random(options.seed), 0
+    # Shells start what runs in the background with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def keep_busy(done):
         while not done.is_set():
