@@ -1,11 +1,16 @@
 """What the tests share: every kernel table of this CPU, both dtypes, hashes of networks."""
 
 import hashlib
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cbackprop import _engine
+
+# For tests.campaigns and benchmarks; last, so that the package is the installed one.
+sys.path.append(str(Path(__file__).parent.parent))
 
 TABLES = _engine.kernel_names()
 
