@@ -224,6 +224,7 @@ def run(net: Network, call: Call) -> History:
     if call.keeper is not None:
         assert between is not None
         with net._alone:
+            refuse_inside(net)
             if net._position.batch and net._position.shape == shape:
                 epochs += 1
             epochs = between.resume(call.keeper.begin(net, call, epochs), epochs)

@@ -150,6 +150,36 @@ def test_a_second_call_of_the_same_network(tmp_path):
     assert both(tmp_path / "a", 0) == both(tmp_path / "b", 0)
 
 
+def test_the_network_that_was_interrupted_goes_on_itself(tmp_path):
+    options = {"epochs": 4, "batch_size": 16}
+    net = network()
+    plan = Checkpoint(tmp_path / "a", every_batches=4)
+    with pytest.raises(KeyboardInterrupt):
+        net.train(X, LABELS, checkpoint=plan, callbacks=[Breaks(15)], **options)
+    assert net.steps == 15
+    history = net.train(X, LABELS, checkpoint=plan, resume=True, **options)
+    assert whole(net, history) == unbroken(**options)
+    # Another call of this network is not that one.
+    with pytest.raises(ValueError, match="epochs trained before was 0, now 4"):
+        net.train(X, LABELS, checkpoint=plan, resume=True, **options)
+
+
+def test_a_callback_cannot_resume_the_network_that_calls_it(tmp_path):
+    net = network()
+    with pytest.raises(KeyboardInterrupt):
+        net.train(X, LABELS, batch_size=16, callbacks=[Breaks(3)],
+                  checkpoint=Checkpoint(tmp_path / "a", every_batches=1))  # fmt: skip
+
+    class Resume:
+        def on_batch_end(self, net, epoch, batch):
+            net.train(X, LABELS, batch_size=16, checkpoint=Checkpoint(tmp_path / "a"), resume=True)
+
+    other = network()
+    with pytest.raises(RuntimeError, match="network is busy"):
+        other.train(X, LABELS, batch_size=16, callbacks=[Resume()])
+    assert other.steps == 1
+
+
 def test_complete_is_read_not_trained_again(tmp_path):
     path = tmp_path / "a"
     net = network()
