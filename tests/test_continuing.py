@@ -2,6 +2,7 @@
 other threads and processes."""
 
 import _thread
+import gc
 import copy
 import os
 import pickle
@@ -131,6 +132,10 @@ BATCHES = MANY // 2
 @contextmanager
 def interrupting(seconds, how="main"):
     """KeyboardInterrupt in the main thread after this time."""
+    # Python drops what is raised while a weak reference's callback runs, as those of other tests'
+    # garbage would; it is gone before.
+    gc.collect()
+    gc.disable()
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = None
     if how == "main":
@@ -149,6 +154,7 @@ def interrupting(seconds, how="main"):
             timer.cancel()
             timer.join()
         signal.signal(signal.SIGINT, before)
+        gc.enable()
 
 
 def broken(seconds=0.08, how="main", net=None, **arguments):
