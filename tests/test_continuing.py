@@ -2,8 +2,8 @@
 other threads and processes."""
 
 import _thread
-import gc
 import copy
+import gc
 import os
 import pickle
 import signal
