@@ -51,7 +51,7 @@ class Later:
             for number in signal.valid_signals():
                 if callable(handler := signal.getsignal(number)):
                     self.handlers[number] = handler
-                    signal.signal(number, lambda *signal: self.waiting.append(signal))
+                    signal.signal(number, lambda *came: self.waiting.append(came))
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -2,6 +2,7 @@
 """A process's share of the mini-batches of an epoch, where several train one network: it meets the
 others once a mini-batch, `_comm.Exchange`. Stops are agreed on there, so that all processes have
 done the same mini-batches."""
+from libc.math cimport INFINITY
 from libc.string cimport memset
 
 from cbackprop._engine cimport barrier, load, team_size
@@ -15,8 +16,6 @@ from cbackprop._norms cimport clip_gradients, limit_share, neurons, watch_errors
 from cbackprop._output_error cimport measure, output_error
 from cbackprop._updates cimport Descent, next_step
 
-from libc.math cimport INFINITY
-
 
 cdef void by_ranks(void *argument, int thread, cb_team *team) noexcept nogil:
     # Together: every process holds its samples where they stand in the mini-batch, is given the
@@ -29,86 +28,84 @@ cdef void by_ranks(void *argument, int thread, cb_team *team) noexcept nogil:
     cdef cb_index m, begin, own, at, first, last, counted, rows, l, n
     cdef Descent descent = job.descent
     cdef cb_update update, sums
-    while True:
+    if thread == 0:
+        if not job.in_epoch:
+            begin_epoch(job)
+        take_place(job)
+    barrier(team)
+    while batch < batches:
+        m = min(job.batch_size, job.n - batch * job.batch_size)
+        begin = part(m, job.ranks, job.rank)
+        own = part(m, job.ranks, job.rank + 1) - begin
+        at = 0 if job.together else begin
+        counted = m if job.together else own
+        first = begin - at + part(own, threads, thread)
+        last = begin - at + part(own, threads, thread + 1)
+        load(p, job.x, job.y, job.labels, job.index + batch * job.batch_size + at, first, last,
+             &job.non_finite)
+        forward(p, first, last)
+        measure(p, first, last)
+        output_error(p, first, last)
+        propagate_error(p, thread, first, last)
+        barrier(team)
         if thread == 0:
-            if not job.in_epoch:
-                begin_epoch(job)
+            if p.failed != NULL and p.failed[0]:
+                job.leaving = INTERRUPTED
+            if job.together:
+                meet(job, m)
+            elif own == 0:
+                memset(job.sums, 0, job.sums_bytes)
+        barrier(team)
+        if job.stop:
+            return
+        descent.eta = rate_of(job, batch)
+        next_step(&descent, m, &update)
+        sums = update
+        sums.rule = CB_SUM
+        if job.together:
+            first, last = part(m, threads, thread), part(m, threads, thread + 1)
+            for l in range(1, p.L + 1):
+                block_errors(p, &p.layer[l], first, last - first)
+            barrier(team)
+        if job.together and job.clip_norm == INFINITY:
+            gradients(p, m, thread, threads, &update, NULL)
+        else:
+            if counted > 0:
+                gradients(p, counted, thread, threads, &sums, NULL)
+            if not job.together:
+                barrier(team)
+                if thread == 0:
+                    meet(job, m)
+                barrier(team)
+                if job.stop:
+                    return
+            clip_gradients(p, thread, team, job.clip_norm, job.panel_squares, &update)
+        if job.max_norm < INFINITY:
+            barrier(team)
+            limit_share(p, thread, threads, job.max_norm)
+        rows = watched(job.batches_before + batch, m) - at
+        rows = max(<cb_index>0, min(rows, counted))
+        for l in range(1, p.L + 1):
+            n = p.layer[l].n_out
+            watch_errors(p, l, rows, part(n, threads, thread), part(n, threads, thread + 1),
+                         job.error_squares)
+        sum_squares(job, p, NULL, counted, thread, threads)
+        if job.on_batch != NULL:
+            barrier(team)
+        if thread == 0:
+            job.error_squares[neurons(p.layer, p.L)] += rows
+            sum_costs(job, p, NULL, counted)
+            end_batch(job, m, &descent)
+            if job.stop != PAUSED:
+                job.leaving, job.stop = job.stop, RUNNING
             take_place(job)
         barrier(team)
-        while batch < batches:
-            m = min(job.batch_size, job.n - batch * job.batch_size)
-            begin = part(m, job.ranks, job.rank)
-            own = part(m, job.ranks, job.rank + 1) - begin
-            at = 0 if job.together else begin
-            counted = m if job.together else own
-            first = begin - at + part(own, threads, thread)
-            last = begin - at + part(own, threads, thread + 1)
-            load(p, job.x, job.y, job.labels, job.index + batch * job.batch_size + at, first, last,
-                 &job.non_finite)
-            forward(p, first, last)
-            measure(p, first, last)
-            output_error(p, first, last)
-            propagate_error(p, thread, first, last)
-            barrier(team)
-            if thread == 0:
-                if p.failed != NULL and p.failed[0]:
-                    job.leaving = INTERRUPTED
-                if job.together:
-                    meet(job, m)
-                elif own == 0:
-                    memset(job.sums, 0, job.sums_bytes)
-            barrier(team)
-            if job.stop:
-                return
-            descent.eta = rate_of(job, batch)
-            next_step(&descent, m, &update)
-            sums = update
-            sums.rule = CB_SUM
-            if job.together:
-                first, last = part(m, threads, thread), part(m, threads, thread + 1)
-                for l in range(1, p.L + 1):
-                    block_errors(p, &p.layer[l], first, last - first)
-                barrier(team)
-            if job.together and job.clip_norm == INFINITY:
-                gradients(p, m, thread, threads, &update, NULL)
-            else:
-                if counted > 0:
-                    gradients(p, counted, thread, threads, &sums, NULL)
-                if not job.together:
-                    barrier(team)
-                    if thread == 0:
-                        meet(job, m)
-                    barrier(team)
-                    if job.stop:
-                        return
-                clip_gradients(p, thread, team, job.clip_norm, job.panel_squares, &update)
-            if job.max_norm < INFINITY:
-                barrier(team)
-                limit_share(p, thread, threads, job.max_norm)
-            rows = watched(job.batches_before + batch, m) - at
-            rows = max(<cb_index>0, min(rows, counted))
-            for l in range(1, p.L + 1):
-                n = p.layer[l].n_out
-                watch_errors(p, l, rows, part(n, threads, thread), part(n, threads, thread + 1),
-                             job.error_squares)
-            sum_squares(job, p, NULL, counted, thread, threads)
-            if job.on_batch != NULL:
-                barrier(team)
-            if thread == 0:
-                job.error_squares[neurons(p.layer, p.L)] += rows
-                sum_costs(job, p, NULL, counted)
-                end_batch(job, m, &descent)
-                if job.stop != PAUSED:
-                    job.leaving, job.stop = job.stop, RUNNING
-                take_place(job)
-            barrier(team)
-            if job.stop:
-                return
-            batch += 1
-        if thread == 0:
-            end_epoch(job)
-            job.stop = job.leaving
-        return
+        if job.stop:
+            return
+        batch += 1
+    if thread == 0:
+        end_epoch(job)
+        job.stop = job.leaving
 
 
 cdef void take_place(Job *job) noexcept nogil:
