@@ -85,6 +85,7 @@ extensions = [
         f"cbackprop.{module}",
         [f"cbackprop/{module}.pyx"],
         include_dirs=["src"],
+        depends=[f"src/{file}" for file in sorted(os.listdir("src"))],
         define_macros=macros,
         py_limited_api=not free_threaded,
         extra_compile_args=[*flags, "-Wno-unused-parameter"],

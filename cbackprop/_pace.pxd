@@ -88,7 +88,7 @@ cdef inline void report(Pace *pace, double per_sample, double elapsed) noexcept 
     # A slice at current_way() is over.
     cdef int way = current_way(pace), best = pace.best
     cdef double lost = 0
-    cdef bint clear
+    cdef bint clear, sure = True
     if pace.trial == 0:
         pace.rest -= elapsed
         pace.slow = pace.slow + 1 if per_sample > 1.2 * pace.cost[pace.best] else 0
@@ -121,6 +121,14 @@ cdef inline void report(Pace *pace, double per_sample, double elapsed) noexcept 
     # Asking the others costs a sixth of the time at first, as threads that have just woken may
     # share a core for a while, and so may those that another library leaves spinning; less and
     # less where the answer stays the same, for a way that becomes slower is seen without asking.
-    pace.patience = min(<double>MOST_PATIENCE, 2 * pace.patience) if best == pace.best else 6
+    # What disturbs makes many threads slower, not fewer: where they win by much, it was not that.
+    for way in range(pace.ways):
+        sure = sure and (pace.threads[way] == pace.threads[best]
+                         or (pace.threads[way] < pace.threads[best]
+                             and pace.cost[way] > 1.4 * pace.cost[best]))
+    if sure:
+        pace.patience = MOST_PATIENCE
+    else:
+        pace.patience = min(<double>MOST_PATIENCE, 2 * pace.patience) if best == pace.best else 6
     pace.best = best
     pace.rest = max(<double>0.1, pace.patience * lost)

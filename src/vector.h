@@ -172,6 +172,25 @@ INLINE vec v_first(cb_index n, vec x)
     return v_less(v_load(lane), v_set((real)n), x, (vec){0});
 }
 
+#if CB_BITS == 32
+/* table[i % 16], lane by lane. */
+INLINE vec v_lookup(const real *table, ivec i)
+{
+#if defined(CB_AVX512)
+    return (vec)_mm512_permutexvar_ps((__m512i)i, _mm512_loadu_ps(table));
+#elif defined(CB_AVX2)
+    const __m256 low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), (__m256i)i);
+    const __m256 high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), (__m256i)i);
+    return (vec)_mm256_blendv_ps(low, high, (__m256)(i << 28)); /* by the index's bit 3 */
+#else
+    vec r;
+    for (int k = 0; k < LANES; k++)
+        r[k] = table[i[k] & 15];
+    return r;
+#endif
+}
+#endif
+
 /* p[0 .. n) in the first n < LANES lanes, 0 in the others; nothing beyond them is read. */
 INLINE vec v_load_first(cb_index n, const real *p)
 {

@@ -49,8 +49,8 @@ def test_same_bits_for_all_threads_and_tables(sizes, activation, output, batch, 
 
 # Of SHAPES[0] and SHAPES[2]; they change only in a minor release, and the CHANGELOG says so.
 GOLDEN = {
-    "float32": ["01a455150d02e87a", "011ae00a06b4e7d2"],
-    "float64": ["eb502772c6f28826", "2980482de83965e9"],
+    "float32": ["7714ba8240111cc2", "011ae00a06b4e7d2"],
+    "float64": ["b83b9f252ad82d21", "2980482de83965e9"],
 }
 
 

@@ -104,11 +104,14 @@ static inline cb_real cb_sigmoid(cb_real x)
     const cb_real t = cb_exp_reduced(minus < least ? least : minus, &biased);
     const cb_real scale = cb_from_bits(biased << CB_MANTISSA_BITS);
     const cb_real e = CB_FMA(scale, t, scale);
-    const cb_real e_low = cb_flush(CB_FMA(scale, t, scale - e));
     const cb_real d = 1 + e;
-    const cb_real d_excess = ((d - 1) - e) - e_low;
+    const cb_real d_excess = (d - 1) - e;
     const cb_real q = e / d;
-    const cb_real rest = cb_flush(CB_FMA(q, -d, e)) + cb_flush(CB_FMA(q, d_excess, e_low));
+#if CB_BITS == 32
+    const cb_real rest = q * d_excess;
+#else
+    const cb_real rest = CB_FMA(q, d_excess, cb_flush(CB_FMA(q, -d, e)));
+#endif
     const cb_real below = CB_FMA(cb_flush(rest), 1 - q, q);
     return cb_flush(x < 0 ? below : 1 - below);
 }
@@ -116,6 +119,43 @@ static inline cb_real cb_sigmoid(cb_real x)
 /* part: tanh; reduced flush */
 static inline cb_real cb_tanh(cb_real x)
 {
+#if CB_BITS == 32
+    static const cb_real terms[][16] = {
+        {0x1p+0f, 0x1.cc68eep-1f, 0x1.68424ep-1f, 0x1.124e42p-1f, 0x1.acaad8p-2f, 0x1.5b4f2ep-2f,
+         0x1.228ffap-2f, 0x1.f2b66p-3f, 0x1.b48996p-3f, 0x1.841416p-3f, 0x1.5d488p-3f,
+         0x1.3d88a2p-3f, 0x1.2312d6p-3f, 0x1.0cafp-3f, 0x1.f2fbe6p-4f, 0x1.d1b7eap-4f},
+        {0x0p+0f, -0x1.3587c2p-2f, -0x1.4fb8e6p-2f, -0x1.ed7e24p-3f, -0x1.4e101ap-3f,
+         -0x1.ca14a2p-4f, -0x1.464848p-4f, -0x1.e3dc92p-5f, -0x1.73abd6p-5f, -0x1.2600e8p-5f,
+         -0x1.dc799ep-6f, -0x1.89d5aap-6f, -0x1.4af21ep-6f, -0x1.19fe62p-6f, -0x1.e64c38p-7f,
+         -0x1.a79ebep-7f},
+        {-0x1.5554bcp-2f, -0x1.11dbap-3f, 0x1.c295a4p-5f, 0x1.3b8d1p-4f, 0x1.be18d2p-5f,
+         0x1.1919cep-5f, 0x1.62a824p-6f, 0x1.cee00cp-7f, 0x1.3a973p-7f, 0x1.bc6aa6p-8f,
+         0x1.44b148p-8f, 0x1.e84c62p-9f, 0x1.783af4p-9f, 0x1.27f2e4p-9f, 0x1.d9ecfcp-10f,
+         0x1.815326p-10f},
+        {0x0p+0f, 0x1.476d6ap-3f, 0x1.86d77ep-5f, -0x1.16d29ap-7f, -0x1.bb3538p-7f, -0x1.2cc19cp-7f,
+         -0x1.67dc0ep-8f, -0x1.abf82ep-9f, -0x1.05fdcap-9f, -0x1.4d69bep-10f, -0x1.b9161p-11f,
+         -0x1.2e4b04p-11f, -0x1.ab77ep-12f, -0x1.3685fcp-12f, -0x1.cdd398p-13f, -0x1.5e7aa8p-13f},
+        {0x1.10ba26p-3f, -0x1.4c0d1cp-6f, -0x1.673eeep-5f, -0x1.14a8fap-7f, 0x1.4f6584p-10f,
+         0x1.f11afap-10f, 0x1.430068p-10f, 0x1.72ebf4p-11f, 0x1.a5bec2p-12f, 0x1.eba424p-13f,
+         0x1.290f96p-13f, 0x1.74c9fp-14f, 0x1.e4ce14p-15f, 0x1.458e9ep-15f, 0x1.c1e252p-16f,
+         0x1.3ebb12p-16f},
+        {0x0p+0f, -0x1.83670ep-5f, 0x1.c1b3a4p-7f, 0x1.cd7dbp-8f, 0x1.0ad142p-10f, -0x1.5d763p-13f,
+         -0x1.cce39p-13f, -0x1.209486p-13f, -0x1.40bf48p-14f, -0x1.5ff006p-15f, -0x1.8a6f18p-16f,
+         -0x1.c8f5acp-17f, -0x1.126fdep-17f, -0x1.556c3cp-18f, -0x1.b6c458p-19f, -0x1.2216ccp-19f},
+        {-0x1.9e16acp-5f, 0x1.9d4a8p-6f, 0x1.7e9af4p-9f, -0x1.76541cp-9f, -0x1.8b32cep-11f,
+         -0x1.6863cp-14f, 0x1.4fd08p-16f, 0x1.6d81dcp-16f, 0x1.b6fa2ap-17f, 0x1.d9d80cp-18f,
+         0x1.f8de26p-19f, 0x1.120684p-19f, 0x1.32b768p-20f, 0x1.634c58p-21f, 0x1.a9dd64p-22f,
+         0x1.0eacd4p-22f}};
+    const cb_real size = CB_ABS(x), u = size > 9.02f ? 9.02f : size;
+    const cb_real rounded = CB_FMA(u, 1 / 0x1.2c34p-1f, 0x1.8p+23f);
+    const cb_real t = CB_FMA(0x1.8p+23f - rounded, 0x1.2c34p-1f, u);
+    const int piece = (int)(cb_bits(rounded) & 15);
+    int i = (int)(sizeof terms / sizeof terms[0]) - 1;
+    cb_real q = terms[i][piece], y;
+    while (i-- > 0)
+        q = CB_FMA(q, t, terms[i][piece]);
+    y = cb_flush(u * q);
+#else
     const cb_real size = CB_ABS(x);
     CB_UINT biased;
     const cb_real t = cb_exp_reduced(-2 * (size > 20 ? 20 : size), &biased);
@@ -128,6 +168,7 @@ static inline cb_real cb_tanh(cb_real x)
     const cb_real q = m / d;
     const cb_real rest = cb_flush(CB_FMA(q, -d, m)) + cb_flush(CB_FMA(q, d_excess, m_low));
     const cb_real y = CB_FMA(cb_flush(rest), CB_FMA(q, (cb_real)-0.5, (cb_real)-0.5), q);
+#endif
     return cb_bits(x) >> (CB_BITS - 1) ? -CB_ABS(y) : CB_ABS(y);
 }
 

@@ -89,6 +89,20 @@ def exp_quotient(r):
     return (mp.expm1(r) - r) / r**2
 
 
+def tanh_quotient(u):
+    """Evaluate tanh(u) / u."""
+    if abs(u) < mp.mpf("1e-10"):
+        return 1 - u * u / 3
+    return mp.tanh(u) / u
+
+
+def even_rest(s):
+    """Evaluate (tanh_quotient(u) - 1) / u**2 for s = u**2."""
+    if s < mp.mpf("1e-10"):
+        return -mp.mpf(1) / 3 + 2 * s / 15
+    return (tanh_quotient(mp.sqrt(s)) - 1) / s
+
+
 def log_quotient(z):
     """Evaluate (2 atanh(s) - 2 s) / s**3 for z = s**2."""
     if z < mp.mpf("1e-12"):
@@ -153,6 +167,49 @@ def report_special(bits, sin_terms, tail_terms, k, most):
     print(f"  error of p(t): {mp.nstr(tail_error * epsilons, 3)} epsilon")
 
 
+def report_tanh(width, end, pieces, terms):
+    """Print the pieces of tanh(u) / u in float, 0 <= u <= end, about 0, width, 2 width, ...
+
+    The width is one at which tanh(u) / u lies close to a float at all centres [1]_.
+
+    .. [1] S. Gal, B. Bachelis, "An accurate elementary mathematical library for the IEEE
+       floating point standard", ACM Trans. Math. Softw. 17, 1991.
+    """
+    precision, _, suffix = FORMATS[32]
+    half = width / 2 * mp.mpf("1.0001")
+    table = []
+    for k in range(pieces):
+        high = end - k * width if k == pieces - 1 else half
+        if k == 0:  # even, and exact at 0
+            even, _ = fit(
+                even_rest,
+                lambda s: s + mp.mpf("0.001"),
+                (terms - 1) // 2,
+                mp.mpf(0),
+                high**2,
+                precision,
+            )
+            p = [mp.mpf(1)] + [c for e in even for c in (mp.mpf(0), e)]
+            error = max(
+                abs(mp.polyval(p[::-1], u) / tanh_quotient(u) - 1)
+                for u in chebyshev_points(mp.mpf(0), high, 300)
+            )
+        else:
+            p, error = fit(
+                lambda t, k=k: tanh_quotient(k * width + t),
+                lambda t, k=k: 1 / tanh_quotient(k * width + t),
+                terms,
+                -half,
+                high,
+                precision,
+            )
+        table.append(p)
+        print(f"/* piece {k}: relative error {mp.nstr(error * 2 ** (precision - 1), 3)} epsilon */")
+    print(f"#define TANH_WIDTH {to_hex(width, suffix)}")
+    for i in range(terms):
+        print("    {" + ", ".join(to_hex(p[i], suffix) for p in table) + "},")
+
+
 def report(bits, exp_terms, log_terms):
     """Print every constant of ``src/vecmath.h`` for one precision."""
     precision, bias, suffix = FORMATS[bits]
@@ -191,6 +248,7 @@ def report(bits, exp_terms, log_terms):
 
 if __name__ == "__main__":
     report(32, 5, 3)
+    report_tanh(mp.mpf(38426) / 65536, mp.mpf("9.02"), 16, 7)
     report(64, 10, 7)
     report_special(32, 5, 11, 4, 14)
     report_special(64, 9, 24, 5, 39)
