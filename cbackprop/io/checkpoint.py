@@ -209,14 +209,15 @@ def _text(value: Any) -> str:
 
 def _data(net: Network, call: Call) -> dict[str, str]:
     # Of X a sample of rows, of the rest all; of several ranks the rows that all have.
+    found = {"sample_weight or class_weight": _digest(call.weights)}
     if call.exchange is not None:
-        return {"X": f"{call.X.dtype} ({call.exchange.total}, {net.sizes[0]})"}
-    found = {
-        "X": _digest(call.X, SAMPLE), "y": _digest(call.target.array),
-        "input_scale": _digest(net.input_scale), "input_shift": _digest(net.input_shift),
-        "rows left by validation_split": _digest(call.chosen),
-        "sample_weight or class_weight": _digest(call.weights),
-    }  # fmt: skip
+        found["X"] = f"{call.X.dtype} ({call.exchange.total}, {net.sizes[0]})"
+    else:
+        found |= {
+            "X": _digest(call.X, SAMPLE), "y": _digest(call.target.array),
+            "input_scale": _digest(net.input_scale), "input_shift": _digest(net.input_shift),
+            "rows left by validation_split": _digest(call.chosen),
+        }  # fmt: skip
     pair = call.validation if call.validation is not None else (None, None)
     found["validation data"] = " ".join(_digest(part, SAMPLE) for part in pair)
     return found
