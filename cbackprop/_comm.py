@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import pickle
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +119,7 @@ class Exchange:
         finally:
             self.later.__exit__(kind, error, trace)
 
-    def end_job(self) -> None:
+    def end_job(self) -> NoReturn:
         """With the error being handled, which the other ranks cannot be told: they wait for
         messages that will not come."""
         if self.ranks == 1:
@@ -132,6 +133,7 @@ class Exchange:
             flush=True,
         )
         self.comm.Abort(1)
+        os._exit(1)  # MPICH's comes back, until mpiexec has heard of it
 
     @contextlib.contextmanager
     def alike(self) -> Iterator[None]:
@@ -258,7 +260,6 @@ class Exchange:
             return self._meet(m, leaving)
         except BaseException:
             self.end_job()
-            raise
 
     def _meet(self, m: int, leaving: int) -> bool:
         self.failure = self.failure or self.later.error()

@@ -29,6 +29,8 @@ weights[::5] = weights[40:80] = 0  # a mini-batch of 40 in order counts nothing
 weights[90] = 0.5
 words = np.array(["no", "yes", "perhaps"])[labels]
 classes = ["no", "perhaps", "yes"]
+several = (X[:, :2] > 0).astype("uint8")
+several[:50] = np.eye(2)[labels[:50] % 2]
 
 # How the network is made, y, how it is trained.
 cases = {
@@ -51,6 +53,8 @@ cases = {
             "evaluation_accuracy"])),
     "a class counts double": ({}, labels, dict(
         class_weight={0: 2.0, 2: 0.0}, sample_weight=weights, dropout=0.2)),
+    "several labels, one each in the first rows": (
+        dict(output="sigmoid", cost="cross_entropy"), several, dict(batch_size=40)),
     "blocks": ({}, labels, dict(batch_size=40, input_noise=0.1)),
     "blocks of words with weights, in order": (dict(classes=classes), words, dict(
         batch_size=48, sample_weight=weights, shuffle=False, optimizer="adam",
@@ -85,7 +89,7 @@ def trained(name, comm=None, deterministic=False):
     sample = how.pop("sample_weight", None)
     data = [X, y] if sample is None else [X, y, sample]
     wide = 40 if name == "bf16" else 20
-    width = 2 if y is targets else 3
+    width = y.shape[1] if y.ndim == 2 else 3
     net = Network([5, wide, wide - 2, width], rng=comm.rank if comm else 0,
                   **{"output": "softmax"} | made)
     for epochs in (1, 1):
@@ -205,6 +209,7 @@ def test_default_is_close_repeatable_and_the_same_on_all_ranks():
 @pytest.mark.parametrize("deterministic", [True, False])
 def test_an_error_on_one_rank_is_raised_on_all(deterministic):
     lines = said(3, f"""
+    from cbackprop import _comm
     common = dict(comm=comm, deterministic={deterministic})
     def net(*sizes):
         return Network(sizes or [5, 4, 3], output="softmax", rng=0)
@@ -228,6 +233,19 @@ def test_an_error_on_one_rank_is_raised_on_all(deterministic):
                 raise OSError("disk full")
     attempt(lambda: kept.train(here, there, epochs=5, callbacks=[Fails()], **common))
     assert len(kept.history) == 2
+    def pack(*arguments, real=_comm.Exchange.pack, calls=[]):
+        calls.append(arguments)
+        if comm.rank == 1 and len(calls) == 2:
+            raise MemoryError("no room for rows")
+        return real(*arguments)
+    _comm.Exchange.pack = pack
+    few = net()
+    attempt(lambda: few.train(here, there, epochs=3, batch_size=50, **common))
+    assert few.steps == 5
+    class Rate:
+        def __call__(self, epoch):
+            return 0.1 if epoch < 2 or comm.rank or few.steps == 5 else -1
+    attempt(lambda: few.train(here, there, epochs=3, batch_size=50, learning_rate=Rate(), **common))
     wild = Network([5, 4, 2], output="identity", rng=0)
     far = 1e6 * shard(targets)[0]
     attempt(lambda: wild.train(here, far, learning_rate=1e6, epochs=9, **common))
@@ -242,6 +260,8 @@ def test_an_error_on_one_rank_is_raised_on_all(deterministic):
         "",
         "ValueError: on rank 1: X contains NaN at row 7, column 2",
         "OSError: disk full",
+        "MemoryError: no room for rows",
+        "ValueError: learning_rate of epoch 2 = -1",
         "DivergenceError: weights or cost are not finite",
     ]
     assert len(lines) == len(expected)
@@ -250,10 +270,11 @@ def test_an_error_on_one_rank_is_raised_on_all(deterministic):
         assert line[0]["error"] != "none"
 
 
-def test_ctrl_c_on_one_rank_stops_all_after_the_same_mini_batch():
-    (line, steps) = said(2, """
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_ctrl_c_on_one_rank_stops_all_after_the_same_mini_batch(ranks):
+    (line, steps) = said(ranks, """
     net = Network([5, 64, 3], output="softmax", rng=0)
-    if comm.rank == 1:
+    if comm.rank == comm.size - 1:
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     attempt(lambda: net.train(*shard(X, labels), epochs=100_000, comm=comm))
     h = net.history
@@ -261,8 +282,31 @@ def test_ctrl_c_on_one_rank_stops_all_after_the_same_mini_batch():
     """)  # fmt: skip
     assert {one["error"] for one in line} == {"KeyboardInterrupt: "}
     assert max(one["seconds"] for one in line) < 5
-    assert steps[0] == steps[1]
+    assert steps[0] == steps[-1]
     assert steps[0]["steps"] > 0
+
+
+@pytest.mark.parametrize(("name", "call"), [("Allreduce", 9), ("Alltoallv", 3), ("allgather", 5)])
+def test_what_fails_in_the_middle_of_messages_ends_the_job(name, call):
+    began = time.perf_counter()
+    done = mpiexec(2, f"""
+class Fails:
+    calls = 0
+    def __getattr__(self, name):
+        return self.fails if name == {name!r} and comm.rank == 1 else getattr(comm, name)
+    def fails(self, *arguments):
+        self.calls += 1
+        if self.calls == {call}:
+            raise MemoryError("no memory while sending")
+        return getattr(comm, {name!r})(*arguments)
+
+net = Network([5, 20, 3], output="softmax", rng=0)
+net.train(*shard(X, labels), epochs=10_000, batch_size=20, comm=Fails())
+""")  # fmt: skip
+    assert done.returncode != 0
+    assert time.perf_counter() - began < 5
+    assert "MemoryError: no memory while sending\nrank 1 of 2: the error above came" in done.stderr
+    assert done.stderr.count("Traceback") == 1
 
 
 def refused(line, start):
