@@ -21,6 +21,7 @@ from cbackprop import _extras, _options, _threads
 from cbackprop import _validation as check
 from cbackprop.callbacks import Checkpoint
 from cbackprop.history import History
+from cbackprop.io.checkpoint import OfRanks
 from cbackprop.optimizers import LBFGS
 
 if TYPE_CHECKING:
@@ -122,8 +123,6 @@ class Exchange:
     def end_job(self) -> NoReturn:
         """With the error being handled, which the other ranks cannot be told: they wait for
         messages that will not come."""
-        if self.ranks == 1:
-            raise
         traceback.print_exc()
         print(
             f"rank {self.rank} of {self.ranks}: the error above came in the middle of the messages "
@@ -330,15 +329,19 @@ def _portable(error: BaseException | None) -> BaseException | None:
 
 
 def _refuse(given: dict[str, Any]) -> None:
-    # What processes that hold a part of the rows each cannot have.
+    # What processes that hold a part of the rows each cannot have; and a checkpoint becomes one
+    # from which another number of ranks may go on.
     if given["optimizer"] == "lbfgs" or isinstance(given["optimizer"], LBFGS):
         raise ValueError(
             "optimizer 'lbfgs' with comm= is not there: each rank's SciPy would have to take the "
             "same way to the bit; give another optimizer"
         )
     plan = given["checkpoint"]
-    if isinstance(plan, Checkpoint) and plan.every_epochs is None:
-        raise ValueError("checkpoint with comm= is written after epochs; give every_epochs=")
+    if plan is not None:
+        plan = plan if isinstance(plan, Checkpoint) else Checkpoint(plan)
+        if plan.every_epochs is None:
+            raise ValueError("checkpoint with comm= is written after epochs; give every_epochs=")
+        given["checkpoint"] = OfRanks(plan.path, plan.every_epochs)
     for name in given["monitor"] if isinstance(given["monitor"], list | tuple) else ():
         if isinstance(name, str) and name.startswith("training"):
             raise ValueError(
@@ -361,11 +364,11 @@ def refuse_different(told: list[Any]) -> None:
 def train(net: Network, X: Any, y: Any, given: dict[str, Any]) -> History:
     """`Network.train` with ``comm=``: the same checks, then `_comm_epochs`."""
     exchange, deterministic = Exchange(net, given.pop("comm")), given.pop("deterministic")
-    if exchange.ranks == 1 and given["checkpoint"] is None:
+    if exchange.ranks == 1:
         check.flag("deterministic", deterministic)
+        _refuse(given)  # alike for any number
         return net.train(X, y, **given)
     with exchange:
-        # One rank alike, so that another number of them may go on from its checkpoint.
-        exchange.together = check.flag("deterministic", deterministic) or exchange.ranks == 1
+        exchange.together = check.flag("deterministic", deterministic)
         X, y = exchange.begin(X, y, given)
         return net.train(X, y, **given, comm=exchange)
