@@ -136,12 +136,27 @@ def model(f, c, m, S, row, R, latency, bandwidth) -> float:
             + there * m / R * row / bandwidth)  # fmt: skip
 
 
+def overlapped(f, c, m, sizes, row, R, latency, bandwidth) -> float:
+    """Seconds a step where a layer's sums travel while the layers below are computed: what the
+    model leaves at best to messages that do not wait, on cores that do not carry them."""
+    products = [a * b for a, b in itertools.pairwise(sizes)]  # forward, BP4, and BP2 above layer 1
+    unit = c * m / R / (3 * sum(products) - products[0])
+    now = sent = unit * sum(products)
+    for l, (a, b) in reversed(list(enumerate(itertools.pairwise(sizes)))):
+        now += unit * products[l]
+        message = 2 * (R - 1) / R * 4 * (a + 1) * b / bandwidth + 2 * math.log2(R) * latency
+        sent = max(sent, now) + message
+        now += unit * products[l] * (l > 0)
+    return f + max(now, sent) + (R - 1) / R * m / R * row / bandwidth
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling")
     parser.add_argument("--seconds", type=float, default=1.0, help="of one sample")
     parser.add_argument("--latency", type=float, default=20e-6, help="seconds between machines")
     parser.add_argument("--bandwidth", type=float, default=1.25e9, help="bytes a second")
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--worker", nargs=4, metavar=("NAME", "BATCH", "THREADS", "SECONDS"),
                         help=argparse.SUPPRESS)  # fmt: skip
     parser.add_argument("--overhead", action="store_true", help="of comm= with one rank, instead")
@@ -159,7 +174,8 @@ def main() -> None:
           f"| {cores} ranks | model | of the threads' speed |")  # fmt: skip
     print("|---|---|---|---|---|---|---|")
     fits, message = {}, None
-    for name, sizes in NETWORKS.items():
+    for name in options.networks:
+        sizes = NETWORKS[name]
         S = 4 * sum((a + 1) * b for a, b in itertools.pairwise(sizes))
         ones = {}
         for m in BATCHES:
@@ -177,7 +193,8 @@ def main() -> None:
     print(f"\nbetween ranks here: {message[0] * 1e6:.1f} us, {message[1] / 1e9:.1f} GB/s")
     print(f"\nSteps a second by the model, one core a rank, between machines with "
           f"{options.latency * 1e6:g} us and {options.bandwidth / 1e9:g} GB/s "
-          "(and the share of R times one rank's)\n")  # fmt: skip
+          "(and the share of R times one rank's; times as many with the messages of a layer under "
+          "the arithmetic of those below)\n")  # fmt: skip
     counts = [2**k for k in range(11)]
     print("| network | mini-batch | " + " | ".join(map(str, counts)) + " |")
     print("|---" * (2 + len(counts)) + "|")
@@ -187,7 +204,9 @@ def main() -> None:
             cells = []
             for R in counts:
                 t = model(f, c, m, S, row, R, options.latency, options.bandwidth)
-                cells.append(f"{1 / t:,.0f} ({one / t / R:.0%})")
+                over = overlapped(f, c, m, NETWORKS[name], row, R, options.latency,
+                                  options.bandwidth)  # fmt: skip
+                cells.append(f"{1 / t:,.0f} ({one / t / R:.0%}; {t / over:.2f})")
             print(f"| {name} | {m} | " + " | ".join(cells) + " |")
 
 
