@@ -232,7 +232,8 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     begin_job(&job, engine, w, state, n, m, epochs, room, <double *>address(curves))
     w.p.dropout.key = key
     if bf16:
-        job.rounding = rounding_of(w, engine, m)
+        # A function of the epoch's mini-batches, not of the rows that change hands at once.
+        job.rounding = rounding_of(w, engine, m if ranks is None else batch_size)
     cdef bint by_samples_only = (clip_norm < INFINITY or job.rounding != NULL
                                  or ranks is not None)
     job.x, job.y, job.labels = &x.rows, y.rows(), y.labels
