@@ -154,7 +154,10 @@ class Exchange:
         for rank, (_, other) in enumerate(told):
             if other is not None:
                 self.agreed = self.over = True
-                raise error if error is not None and rank == self.rank else other
+                if error is not None and rank == self.rank:
+                    raise error
+                other.add_note(f"raised on rank {rank} of {self.ranks}")
+                raise other
         return [value for value, _ in told]
 
     def agree(self, error: BaseException | None = None, settings: Any = None) -> None:

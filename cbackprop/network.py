@@ -594,9 +594,10 @@ class Network(Exchange):
         if lbfgs:
             with showing:
                 return _lbfgs.run(self, call, lbfgs)
-        if rule.name == "sgd" and isinstance(rate, float) and rate * l2 >= len(call.X):
+        n = len(call.X) if comm is None else comm.total
+        if rule.name == "sgd" and isinstance(rate, float) and rate * l2 >= n:
             raise ValueError(
-                f"l2 = {l2!r} with learning_rate = {rate!r} and {len(call.X)} samples would turn "
+                f"l2 = {l2!r} with learning_rate = {rate!r} and {n} samples would turn "
                 "the weights' sign; expected learning_rate * l2 < samples"
             )
         with showing:

@@ -35,7 +35,7 @@ several[:50] = np.eye(2)[labels[:50] % 2]
 
 # How the network is made, y, how it is trained.
 cases = {
-    "sgd": ({}, labels, dict(batch_size=40)),
+    "sgd": ({}, labels, dict(batch_size=40, learning_rate=1.0, l2=2.0)),
     "adam, dropout, noise": (dict(activation="relu"), labels, dict(
         batch_size=64, optimizer="adam", dropout=0.3, input_noise=0.1, l2=0.1)),
     "full batch in float64": (
@@ -132,10 +132,11 @@ def attempt(call):
     began = time.perf_counter()
     try:
         call()
-        error = "none"
+        error, notes = "none", []
     except BaseException as raised:
         error = f"{type(raised).__name__}: {raised}"
-    say(error=error, seconds=time.perf_counter() - began)
+        notes = getattr(raised, "__notes__", [])
+    say(error=error, notes=notes, seconds=time.perf_counter() - began)
 """
 )
 
@@ -271,6 +272,8 @@ def test_an_error_on_one_rank_is_raised_on_all(deterministic):
     for line, start in zip(lines, expected, strict=True):
         refused(line, start)
         assert line[0]["error"] != "none"
+    (disk,) = (line for line in lines if line[0]["error"] == "OSError: disk full")
+    assert [one["notes"] for one in disk] == 2 * [["raised on rank 2 of 3"]] + [[]]
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
