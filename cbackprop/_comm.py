@@ -95,6 +95,7 @@ class Exchange:
         self.chosen: Array | None = None
         self.kept: list[int] = []  # lengths that `split` leaves
         self.n = self.total = 0  # rows of the window, and of all
+        self.meetings = 0  # of the window
         self.places: list[tuple[Any, int]] = []
         self.sums: Any = None
         self.before = net.classes, net.steps
@@ -264,6 +265,7 @@ class Exchange:
             self.end_job()
 
     def _meet(self, m: int, leaving: int) -> bool:
+        self.meetings += 1
         self.failure = self.failure or self.later.error()
         stop = np.array([leaving or self.failure is not None], np.int32)
         self.comm.Allreduce(self.mpi.IN_PLACE, stop, self.mpi.MAX)

@@ -93,18 +93,26 @@ def train_rows(
 def _window(net: Network, call: _run.Call, share: list[Array], weights: Array | None, eta: Array,
             before: tuple[int, int, int], between: _run.Between) -> str:  # fmt: skip
     # What became of it on all ranks: the worst.
-    X, y, where = share
+    exchange, (X, y, where) = call.exchange, share
     if not len(X):  # the core wants rows to point at
         X, y = np.zeros((1, X.shape[1]), X.dtype), np.zeros((1, *y.shape[1:]), y.dtype)
-    status, error = _training.train(
-        net._engine, _engine.Rows(X, net._engine), _engine.Targets(y), net._position, NO_SHAPE, 0,
-        1, call.batch_size, _run.state_for(net, call.rule, float(eta[0, 0])), call.rule, eta, where,
-        weights, call.drops, call.noise, call.l1, call.l2, call.clip, call.clip_norm, call.max_norm,
-        call.bf16, net._key, False, call.target.score, call.threads, 0, None,
-        (between.history, net.history), call.validation is not None, between.on_batch, before,
-        call.exchange,
-    )  # fmt: skip
-    outcomes = call.exchange.tell(status, error if status == "interrupted" else None)
+    exchange.meetings = 0
+    try:
+        state = _run.state_for(net, call.rule, float(eta[0, 0]))
+        rows, targets = _engine.Rows(X, net._engine), _engine.Targets(y)
+        status, error = _training.train(
+            net._engine, rows, targets, net._position, NO_SHAPE, 0, 1, call.batch_size, state,
+            call.rule, eta, where, weights, call.drops, call.noise, call.l1, call.l2, call.clip,
+            call.clip_norm, call.max_norm, call.bf16, net._key, False, call.target.score,
+            call.threads, 0, None, (between.history, net.history), call.validation is not None,
+            between.on_batch, before, exchange,
+        )  # fmt: skip
+    except BaseException as failure:  # no memory for the arena
+        if exchange.meetings:
+            raise
+        exchange(0, 1)  # where the others meet first
+        exchange.tell(None, failure)
+    outcomes = exchange.tell(status, error if status == "interrupted" else None)
     for outcome in ("bad input", "diverged", "stopped"):
         if outcome in outcomes:
             return outcome

@@ -213,7 +213,8 @@ def test_default_is_close_repeatable_and_the_same_on_all_ranks():
 @pytest.mark.parametrize("deterministic", [True, False])
 def test_an_error_on_one_rank_is_raised_on_all(deterministic):
     lines = said(3, f"""
-    from cbackprop import _comm
+    import types
+    from cbackprop import _comm, _comm_rows
     common = dict(comm=comm, deterministic={deterministic})
     def net(*sizes):
         return Network(sizes or [5, 4, 3], output="softmax", rng=0)
@@ -246,6 +247,15 @@ def test_an_error_on_one_rank_is_raised_on_all(deterministic):
     few = net()
     attempt(lambda: few.train(here, there, epochs=3, batch_size=50, **common))
     assert few.steps == 5
+    def train(*arguments, real=_comm_rows._training.train, calls=[]):
+        calls.append(arguments)
+        if comm.rank == 1 and len(calls) == 3:
+            raise MemoryError("no room for the arena")
+        return real(*arguments)
+    _comm_rows._training = types.SimpleNamespace(train=train)
+    little = net()
+    attempt(lambda: little.train(here, there, epochs=5, batch_size=50, **common))
+    assert little.steps == 10
     class Rate:
         def __call__(self, epoch):
             return 0.1 if epoch < 2 or comm.rank or few.steps == 5 else -1
@@ -265,6 +275,7 @@ def test_an_error_on_one_rank_is_raised_on_all(deterministic):
         "ValueError: on rank 1: X contains NaN at row 7, column 2",
         "OSError: disk full",
         "MemoryError: no room for rows",
+        "MemoryError: no room for the arena",
         "ValueError: learning_rate of epoch 2 = -1",
         "DivergenceError: weights or cost are not finite",
     ]
