@@ -124,11 +124,10 @@ class Exchange:
     def end_job(self) -> NoReturn:
         """With the error being handled, which the other ranks cannot be told: they wait for
         messages that will not come."""
-        traceback.print_exc()
         print(
-            f"rank {self.rank} of {self.ranks}: the error above came in the middle of the messages "
-            "between ranks, where the others cannot hear of it; the job ends here, a checkpoint= "
-            "can be resumed",
+            f"{traceback.format_exc()}rank {self.rank} of {self.ranks}: the error above came in "
+            "the middle of the messages between ranks, where the others cannot hear of it; the job "
+            "ends here, a checkpoint= can be resumed",
             file=sys.stderr,
             flush=True,
         )

@@ -323,7 +323,8 @@ net.train(*shard(X, labels), epochs=10_000, batch_size=20, comm=Fails())
     assert done.returncode != 0
     assert time.perf_counter() - began < 5
     assert "MemoryError: no memory while sending\nrank 1 of 2: the error above came" in done.stderr
-    assert done.stderr.count("Traceback") == 1
+    # Rank 0 may see its messages fail before it is ended.
+    assert done.stderr.count("MemoryError: no memory while sending") == 1
 
 
 def refused(line, start):
