@@ -89,6 +89,8 @@ def blocks_of(arrays, comm):
 def trained(name, comm=None, deterministic=False):
     made, y, how = (cases | float32_only)[name]
     shared = {} if comm is None else dict(comm=comm, deterministic=deterministic)
+    if comm is not None and comm.size == 2:
+        shared["n_threads"] = 2
     how = how | shared
     sample = how.pop("sample_weight", None)
     data = [X, y] if sample is None else [X, y, sample]
