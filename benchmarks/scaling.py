@@ -21,6 +21,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -32,37 +33,76 @@ NETWORKS = {
     "2048 x 4": [2048, 2048, 2048, 2048, 10],
 }
 BATCHES = (128, 512, 2048)
+STEPS = 8  # of an epoch
+OVERHEAD = (("784-128-64-10", 128), ("784-1024-1024-10", 512))
+
+
+def sampler(name: str, batch: int, threads: int, share: int, seed: int, **how):
+    """(epochs, comm) -> milliseconds a step; share: of how many ranks' rows, one's."""
+    from cbackprop import Network
+
+    sizes, generator = NETWORKS[name], np.random.default_rng(seed)
+    X = generator.normal(size=(batch * STEPS // share, sizes[0])).astype(np.float32)
+    y = generator.integers(0, sizes[-1], len(X))
+    net = Network(sizes, activation="relu", output="softmax", rng=0)
+
+    def sample(epochs: int, comm) -> float:
+        start = time.perf_counter()
+        net.train(X, y, epochs=epochs, batch_size=batch, learning_rate=1e-3, n_threads=threads,
+                  comm=comm, **how)  # fmt: skip
+        return (time.perf_counter() - start) / (epochs * STEPS) * 1e3
+
+    return sample
 
 
 def worker(name: str, batch: int, threads: int, seconds: float) -> None:
     """One rank: prints milliseconds a step from rank 0."""
     from mpi4py import MPI
 
-    from cbackprop import Network
-
-    comm, sizes = MPI.COMM_WORLD, NETWORKS[name]
-    generator = np.random.default_rng(comm.rank)
-    steps = 8
-    local = batch * steps // comm.size
-    X = generator.normal(size=(local, sizes[0])).astype(np.float32)
-    y = generator.integers(0, sizes[-1], local)
-    net = Network(sizes, activation="relu", output="softmax", rng=0)
+    comm = MPI.COMM_WORLD
+    train = sampler(name, batch, threads, comm.size, comm.rank)
 
     def sample(epochs: int) -> float:
         comm.Barrier()
-        start = time.perf_counter()
-        net.train(X, y, epochs=epochs, batch_size=batch, learning_rate=1e-3, n_threads=threads,
-                  comm=comm)  # fmt: skip
-        return (time.perf_counter() - start) / (epochs * steps) * 1e3
+        return train(epochs, comm)
 
     once = comm.bcast(min(sample(1) for _ in range(2)))
-    epochs = max(1, round(seconds / (once * steps * 1e-3)))
+    epochs = max(1, round(seconds / (once * STEPS * 1e-3)))
     times = [sample(epochs) for _ in range(5)]
     found = {"ms": min(times), "median": statistics.median(times)}
     if comm.size > 1:
         found["latency"], found["bandwidth"] = of_messages(comm, MPI)
     if comm.rank == 0:
         print(json.dumps(found))
+
+
+def overhead(seconds: float) -> None:
+    """What comm= costs one rank: calls with and without it, in turn."""
+    from mpi4py import MPI
+
+    from cbackprop import Checkpoint
+
+    print(
+        f"ms a step of one rank, medians of 15 samples of {seconds:g} s with and without, in turn"
+    )
+    print("| network | mini-batch | threads | checkpoint= | no comm | comm | comm / no comm |")
+    print("|---|---|---|---|---|---|---|")
+    counts = sorted({1, len(os.sched_getaffinity(0))})
+    with tempfile.TemporaryDirectory() as folder:
+        plan = Checkpoint(Path(folder, "a"), every_epochs=10**6)  # written when the call ends
+        for (name, batch), threads, kept in itertools.product(OVERHEAD, counts, (False, True)):
+            sample = sampler(name, batch, threads, 1, 0, checkpoint=plan if kept else None)
+            sample(1, None)
+            epochs = max(1, round(seconds / (sample(1, None) * STEPS * 1e-3)))
+            pairs = []
+            for i in range(15):
+                kinds = (None, MPI.COMM_WORLD) if i % 2 else (MPI.COMM_WORLD, None)
+                found = {comm is not None: sample(epochs, comm) for comm in kinds}
+                pairs.append((found[False], found[True]))
+            without, with_it = map(statistics.median, zip(*pairs, strict=True))
+            ratio = statistics.median(b / a for a, b in pairs)
+            print(f"| {name} | {batch} | {threads} | {'yes' if kept else 'no'} | {without:.3f} "
+                  f"| {with_it:.3f} | {ratio:.3f} |", flush=True)  # fmt: skip
 
 
 def of_messages(comm, MPI) -> tuple[float, float]:
@@ -96,15 +136,34 @@ def model(f, c, m, S, row, R, latency, bandwidth) -> float:
             + there * m / R * row / bandwidth)  # fmt: skip
 
 
+def overlapped(f, c, m, sizes, row, R, latency, bandwidth) -> float:
+    """Seconds a step where a layer's sums travel while the layers below are computed: what the
+    model leaves at best to messages that do not wait, on cores that do not carry them."""
+    products = [a * b for a, b in itertools.pairwise(sizes)]  # forward, BP4, and BP2 above layer 1
+    unit = c * m / R / (3 * sum(products) - products[0])
+    now = sent = unit * sum(products)
+    for l, (a, b) in reversed(list(enumerate(itertools.pairwise(sizes)))):
+        now += unit * products[l]
+        message = 2 * (R - 1) / R * 4 * (a + 1) * b / bandwidth + 2 * math.log2(R) * latency
+        sent = max(sent, now) + message
+        now += unit * products[l] * (l > 0)
+    return f + max(now, sent) + (R - 1) / R * m / R * row / bandwidth
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling")
     parser.add_argument("--seconds", type=float, default=1.0, help="of one sample")
     parser.add_argument("--latency", type=float, default=20e-6, help="seconds between machines")
     parser.add_argument("--bandwidth", type=float, default=1.25e9, help="bytes a second")
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--worker", nargs=4, metavar=("NAME", "BATCH", "THREADS", "SECONDS"),
                         help=argparse.SUPPRESS)  # fmt: skip
+    parser.add_argument("--overhead", action="store_true", help="of comm= with one rank, instead")
     options = parser.parse_args()
+    if options.overhead:
+        overhead(options.seconds)
+        return
     if options.worker:
         name, batch, threads, seconds = options.worker
         worker(name, int(batch), int(threads), float(seconds))
@@ -115,7 +174,8 @@ def main() -> None:
           f"| {cores} ranks | model | of the threads' speed |")  # fmt: skip
     print("|---|---|---|---|---|---|---|")
     fits, message = {}, None
-    for name, sizes in NETWORKS.items():
+    for name in options.networks:
+        sizes = NETWORKS[name]
         S = 4 * sum((a + 1) * b for a, b in itertools.pairwise(sizes))
         ones = {}
         for m in BATCHES:
@@ -133,7 +193,8 @@ def main() -> None:
     print(f"\nbetween ranks here: {message[0] * 1e6:.1f} us, {message[1] / 1e9:.1f} GB/s")
     print(f"\nSteps a second by the model, one core a rank, between machines with "
           f"{options.latency * 1e6:g} us and {options.bandwidth / 1e9:g} GB/s "
-          "(and the share of R times one rank's)\n")  # fmt: skip
+          "(and the share of R times one rank's; times as many with the messages of a layer under "
+          "the arithmetic of those below)\n")  # fmt: skip
     counts = [2**k for k in range(11)]
     print("| network | mini-batch | " + " | ".join(map(str, counts)) + " |")
     print("|---" * (2 + len(counts)) + "|")
@@ -143,7 +204,9 @@ def main() -> None:
             cells = []
             for R in counts:
                 t = model(f, c, m, S, row, R, options.latency, options.bandwidth)
-                cells.append(f"{1 / t:,.0f} ({one / t / R:.0%})")
+                over = overlapped(f, c, m, NETWORKS[name], row, R, options.latency,
+                                  options.bandwidth)  # fmt: skip
+                cells.append(f"{1 / t:,.0f} ({one / t / R:.0%}; {t / over:.2f})")
             print(f"| {name} | {m} | " + " | ".join(cells) + " |")
 
 

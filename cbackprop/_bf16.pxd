@@ -26,5 +26,7 @@ cdef void rounded_forward(const Pass *p, const Rounding *r, int thread, cb_index
                           cb_index last) noexcept nogil
 cdef void rounded_propagate_error(const Pass *p, const Rounding *r, int thread, cb_index first,
                                   cb_index last) noexcept nogil
+cdef void round_again(const Pass *p, const Rounding *r, cb_index first,
+                      cb_index last) noexcept nogil
 cdef void rounded_gradients(const Pass *p, const Rounding *r, cb_index m, int thread, int threads,
                             const cb_update *update, cb_ahead *ahead) noexcept nogil

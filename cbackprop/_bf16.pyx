@@ -157,6 +157,17 @@ cdef void keep_errors(const Pass *p, const Rounding *r, cb_index l, cb_index fir
         col += cols
 
 
+cdef void round_again(const Pass *p, const Rounding *r, cb_index first,
+                      cb_index last) noexcept nogil:
+    # What BP4 reads of samples first .. last - 1, first even, whose a and delta came from
+    # elsewhere.
+    cdef cb_index l
+    for l in range(1, p.L + 1 if first < last else 0):
+        if p.layer[l].a_bf16 != NULL:
+            r.kernels.round_inputs(&p.layer[l], first, last - first)
+        keep_errors(p, r, l, first, last)
+
+
 cdef inline void keep_block(const Pass *p, const Rounding *r, const cb_layer *layer, cb_index first,
                             cb_index n, cb_index col, cb_index cols) noexcept nogil:
     # delta^l as BP2 and BP4 read it.

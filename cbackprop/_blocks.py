@@ -100,6 +100,10 @@ def run(
     read: Callable[[Any, Any, Any], _run.Call],
 ) -> History:
     """As `_run.run`; ``read`` makes a block's data, checked, and the options a call."""
+    if call.exchange is not None:
+        from cbackprop import _comm_epochs
+
+        return _comm_epochs.run_blocks(net, call, blocks, read)
     history = History()
     between = _run.Between(net, call, history)
     _epochs(net, call, blocks, read, between)

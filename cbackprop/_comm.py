@@ -1,41 +1,33 @@
-"""One network over several processes that pass messages (MPI): who holds which rows, what is told
-when, and that all of them end alike. The core's part is `_ranks.pyx`."""
+"""One network over several processes that pass messages (MPI): what is told when, and that all of
+them end alike. The epochs are in `_comm_epochs.py`, the core's part is `_ranks.pyx`."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
 import pickle
 import signal
+import sys
 import threading
-import time
+import traceback
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cbackprop import _engine, _extras, _gate, _run, _threads, _training, _updates
+from cbackprop import _extras, _options, _threads
 from cbackprop import _validation as check
-from cbackprop._blocks import NO_SHAPE, close_epoch
-from cbackprop._monitors import warn_of_layers
 from cbackprop.callbacks import Checkpoint
-from cbackprop.exceptions import DivergenceError
 from cbackprop.history import History
+from cbackprop.io.checkpoint import OfRanks
+from cbackprop.optimizers import LBFGS
 
 if TYPE_CHECKING:
     from cbackprop.network import Network
 
 Array = NDArray[Any]
-
-WINDOW_BYTES = 2**25  # of rows, over all processes, that change hands at once
-
-# What processes that hold a part of the rows each cannot have, and what to do instead.
-REFUSED = {
-    "validation_split": "give validation_data=, the same on every rank",
-    "sample_weight": "leave it out",
-    "class_weight": "leave it out",
-    "compute": "leave it out",
-}
 
 
 class Later:
@@ -57,6 +49,9 @@ class Later:
     def __exit__(self, *error: object) -> None:
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
+        late = self.error()  # came after the last message
+        if late is not None and error[1] is None:
+            raise late
 
     def error(self) -> BaseException | None:
         """What the handlers of signals that came meanwhile raise."""
@@ -69,94 +64,187 @@ class Later:
         return None
 
 
+class Rows(NamedTuple):
+    """What a rank tells of rows of which each holds some."""
+
+    length: int
+    sample: tuple[Array, Array] | None  # the first of them
+    labels: Array | None  # where y can only hold such
+    weighted: bool
+
+
 class Exchange:
     """The processes that train one network, as one of them sees it.
 
-    As a context: an error of one of them, before training has begun, is raised on all.
+    As a context: an error of one of them, before training has begun, is raised on all. What goes
+    wrong later on one alone, where the others wait for its messages, ends the whole job.
     """
 
-    def __init__(self, net: Network, comm: Any, deterministic: bool) -> None:
-        for name in ("Get_rank", "Get_size", "allgather", "Allreduce", "Alltoallv"):
+    def __init__(self, net: Network, comm: Any) -> None:
+        for name in ("Get_rank", "Get_size", "allgather", "Allreduce", "Alltoallv", "Abort"):
             if not hasattr(comm, name):
                 raise TypeError(f"comm = {comm!r}, expected a communicator of mpi4py")
         self.mpi = _extras.need("mpi4py.MPI", "comm=", "mpi4py", "mpi")
-        self.net, self.comm, self.together = net, comm, deterministic
+        self.net, self.comm, self.together = net, comm, False
         self.rank, self.ranks = comm.Get_rank(), comm.Get_size()
-        self.agreed = False
+        self.agreed = False  # training has begun
+        self.over = False  # all know how it ends
         self.later = Later()
         self.failure: BaseException | None = None  # to leave with
-        self.lengths: list[int] = []
+        self.lengths: list[int] = []  # of each rank's rows; and of this rank's, those that count
+        self.chosen: Array | None = None
+        self.kept: list[int] = []  # lengths that `split` leaves
         self.n = self.total = 0  # rows of the window, and of all
+        self.meetings = 0  # of the window
         self.places: list[tuple[Any, int]] = []
         self.sums: Any = None
+        self.before = net.classes, net.steps
 
     def __enter__(self) -> Exchange:
         self.later.__enter__()
+        here = self.comm.Split_type(self.mpi.COMM_TYPE_SHARED)
+        # This rank's share of the machine.
+        self.threads = max(1, _threads.available() // int(here.Get_size()))
+        here.Free()
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         try:
-            if error is not None and not self.agreed:
-                self.agree(error)
+            if error is not None:
+                classes, steps = self.before
+                if self.net.steps == steps:
+                    self.net.classes = classes
+                if not self.agreed:
+                    self.agree(error)
+                elif not self.over:
+                    self.end_job()
         finally:
-            self.later.__exit__()
+            self.later.__exit__(kind, error, trace)
 
-    def tell(self, value: Any, error: BaseException | None) -> list[Any]:
+    def end_job(self) -> NoReturn:
+        """With the error being handled, which the other ranks cannot be told: they wait for
+        messages that will not come."""
+        print(
+            f"{traceback.format_exc()}rank {self.rank} of {self.ranks}: the error above came in "
+            "the middle of the messages between ranks, where the others cannot hear of it; the job "
+            "ends here, a checkpoint= can be resumed",
+            file=sys.stderr,
+            flush=True,
+        )
+        self.comm.Abort(1)
+        os._exit(1)  # MPICH's comes back, until mpiexec has heard of it
+
+    @contextlib.contextmanager
+    def alike(self) -> Iterator[None]:
+        """What is found wrong in here is found by all ranks."""
+        try:
+            yield
+        except (ArithmeticError, ValueError, TypeError):
+            self.over = True
+            raise
+
+    def tell(self, value: Any, error: BaseException | None = None) -> list[Any]:
         """The values of all ranks; an error on any of them is raised on all."""
         error = error or self.failure or self.later.error()
         self.failure = None
-        told = self.comm.allgather((value, _portable(error)))
+        try:
+            told = self.comm.allgather((value, _portable(error)))
+        except BaseException:
+            self.end_job()
         for rank, (_, other) in enumerate(told):
             if other is not None:
-                self.agreed = True  # to end
-                raise error if error is not None and rank == self.rank else other
+                self.agreed = self.over = True
+                if error is not None and rank == self.rank:
+                    raise error
+                other.add_note(f"raised on rank {rank} of {self.ranks}")
+                raise other
         return [value for value, _ in told]
 
     def agree(self, error: BaseException | None = None, settings: Any = None) -> None:
         """That all are ready for the same training."""
-        self.agreed = True
         told = self.tell(settings, error)
-        for rank, other in enumerate(told):
-            for name in told[0]:
-                if other[name] != told[0][name]:
-                    raise ValueError(
-                        f"{name} differs between ranks: {told[0][name]} on rank 0, {other[name]} "
-                        f"on rank {rank}; give all ranks the same"
-                    )
+        self.agreed = True
+        with self.alike():
+            refuse_different(told)
 
     # ---- before training ----------------------------------------------------------------
 
     def begin(self, X: Any, y: Any, given: dict[str, Any]) -> tuple[Any, Any]:
-        """X and y as this rank's checks should see them: a rank without rows borrows one."""
-        for name, remedy in REFUSED.items():
-            if given[name] is not None and not (np.ndim(given[name]) == 0 and given[name] == 0):
-                raise ValueError(f"{name} with comm= is not there; {remedy}")
-        if given["optimizer"] == "lbfgs" or y is None:
-            what = "blocks" if y is None else "optimizer 'lbfgs'"
-            raise ValueError(f"{what} with comm= is not there; give X and y, and another optimizer")
-        plan = given["checkpoint"]
-        if isinstance(plan, Checkpoint) and plan.every_epochs is None:
-            raise ValueError("checkpoint with comm= is written after epochs; give every_epochs=")
-        y = check.as_array("y", y)
-        sample = (np.asarray(X[:1]), y[:1]) if len(X) else None
-        labels = np.unique(y) if y.ndim == 1 and y.dtype.kind != "f" else None
-        told = self.tell((len(X), sample, labels), None)
-        self.lengths, self.total = [length for length, _, _ in told], sum(n for n, _, _ in told)
+        """X and y as this rank's checks should see them, and ``given`` likewise."""
+        _refuse(given)
+        same = ("class_weight", "validation_split", "label_smoothing")
+        form = {name: repr(given[name]) for name in same}
+        form["y"] = "None, X in blocks" if y is None else "given"
+        if y is None:
+            self.share(None, form)
+            return X, None
+        data = self.share((X, y, given["sample_weight"]), form)
+        assert data is not None
+        X, y, given["sample_weight"] = data
         if not self.total:
             raise ValueError("X has no rows on any rank, expected at least one sample")
-        if not len(X):
-            X, y = next(sample for _, sample, _ in told if sample is not None)
-        if self.net.classes is None and all(labels is not None for _, _, labels in told):
-            union = np.unique(np.concatenate([labels for _, _, labels in told]))
-            self.net.classes = self.net._targets(union, len(union)).classes
         return X, y
 
-    def threads(self) -> int:
-        """This rank's share of the machine."""
-        here = self.comm.Split_type(self.mpi.COMM_TYPE_SHARED)
-        beside = int(here.Get_size())
-        here.Free()
-        return max(1, _threads.available() // beside)
+    def share(
+        self, data: tuple[Any, Any, Any] | None, form: Any, error: BaseException | None = None
+    ) -> tuple[Any, Any, Any] | None:
+        """(X, y, weights) as this rank's checks should see them, where each holds some of the rows:
+        a rank without any borrows one. None where no rank has data."""
+        mine = None
+        try:
+            if data is not None and error is None:
+                data, mine = self._described(*data)
+        except BaseException as failure:
+            error = failure
+        told = self.tell((mine, form), error)
+        with self.alike():
+            refuse_different([other for _, other in told])
+            rows = [Rows(0, None, None, False) if one is None else one for one, _ in told]
+            self.lengths, self.chosen = [one.length for one in rows], None
+            self.total = sum(self.lengths)
+            if all(one is None for one, _ in told):
+                return None
+            full = [one for one in rows if one.length]
+            if len({one.weighted for one in full}) > 1:
+                raise ValueError(
+                    "sample_weight is given on some ranks only; give it on all that hold rows"
+                )
+            if full and self.net.classes is None and all(one.labels is not None for one in full):
+                union = np.unique(np.concatenate([one.labels for one in full]))
+                self.net.classes = self.net._targets(union, len(union)).classes
+        if full and not self.lengths[self.rank]:
+            X, y = next(one.sample for one in full if one.sample is not None)
+            return X, y, np.ones(1) if full[0].weighted else None
+        return data
+
+    def _described(self, X: Any, y: Any, weights: Any) -> tuple[tuple[Any, Any, Any], Rows]:
+        y = check.as_array("y", y)
+        labels = None
+        if y.ndim == 1 and (self.net.sizes[-1] > 1 or y.dtype.kind != "f"):
+            labels = np.unique(y)
+        if not len(X) and np.size(weights if weights is not None else ()):
+            raise ValueError(f"sample_weight has {np.size(weights)} entries, but X has no rows")
+        sample = (np.asarray(X[:1]), y[:1]) if len(X) else None
+        return (X, y, weights), Rows(len(X), sample, labels, weights is not None)
+
+    def of_rows(self, value: Any) -> list[Any]:
+        """The values of the ranks that hold rows."""
+        return [told for told, n in zip(self.tell(value), self.lengths, strict=True) if n]
+
+    def whole(self, array: Array) -> Array:
+        """All rows of all ranks, in their order; one that is borrowed is none."""
+        return np.concatenate(self.of_rows(array))
+
+    def split(self, fraction: float, array: Array, key: int) -> tuple[Array, Array]:
+        """As `_options.split` of the rows of all ranks in their order: which of this rank's are
+        trained on, and which held out."""
+        labels = self.whole(array if array.ndim == 1 else np.zeros(len(array), np.int32))
+        both = _options.split(fraction, labels, self.tell(key)[0])
+        edges = np.cumsum([0, *self.lengths])
+        begin, end = edges[self.rank], edges[self.rank + 1]
+        chosen, held_out = (rows[(begin <= rows) & (rows < end)] - begin for rows in both)
+        self.kept = np.diff(np.searchsorted(both[0], edges)).tolist()
+        return chosen, held_out
 
     # ---- while training -----------------------------------------------------------------
 
@@ -170,6 +258,13 @@ class Exchange:
 
     def __call__(self, m: int, leaving: int) -> bool:
         """Called by the core in the middle of a mini-batch; whether somebody wants to stop."""
+        try:
+            return self._meet(m, leaving)
+        except BaseException:
+            self.end_job()
+
+    def _meet(self, m: int, leaving: int) -> bool:
+        self.meetings += 1
         self.failure = self.failure or self.later.error()
         stop = np.array([leaving or self.failure is not None], np.int32)
         self.comm.Allreduce(self.mpi.IN_PLACE, stop, self.mpi.MAX)
@@ -184,9 +279,8 @@ class Exchange:
             self.comm.Allgatherv(self.mpi.IN_PLACE, rows)
         return False
 
-    def hand_out(self, arrays: list[Array], rows: Array, batch_size: int) -> list[Array]:
-        """Of these rows of all data, in the order of training: those of this rank's shares, as they
-        came; and last where each of them lies, in that order."""
+    def pack(self, arrays: list[Array], rows: Array, batch_size: int) -> list[Any]:
+        """Of these rows of all data, in the order of training: those of this rank's, for `send`."""
         starts = np.cumsum([0, *self.lengths])
         owner = np.searchsorted(starts, rows, side="right") - 1
         taker = np.empty(len(rows), np.int64)
@@ -200,20 +294,26 @@ class Exchange:
         order = np.argsort(owner[taken], kind="stable")
         to = np.bincount(taker[given], minlength=self.ranks)
         of = np.bincount(owner[taken], minlength=self.ranks)
-        results = []
+        own = rows[given] - starts[self.rank]
+        if self.chosen is not None:
+            own = self.chosen[own]
+        parcels: list[Any] = []
         for array in arrays:
-            sent = np.ascontiguousarray(array[rows[given] - starts[self.rank]])
+            sent = np.ascontiguousarray(array[own])
             got = np.empty((len(taken), *array.shape[1:]), array.dtype)
             size = array.dtype.itemsize * int(np.prod(array.shape[1:]))
-            self.comm.Alltoallv([sent, to * size, self.mpi.BYTE], [got, of * size, self.mpi.BYTE])
-            results.append(got)
+            parcels.append([(sent, to * size), (got, of * size)])
         where = np.empty(len(taken), np.int64)
         where[order] = np.arange(len(taken))
-        return [*results, where]
+        return [*parcels, where]
 
-    def gather(self, array: Array) -> Array:
-        """All rows of all ranks, in their order."""
-        return np.concatenate(self.comm.allgather(array))
+    def send(self, packed: list[Any]) -> list[Array]:
+        """What `pack` made of each array: this rank's shares, as they came; and last where each row
+        lies, in the order of training."""
+        *parcels, where = packed
+        for sent, got in parcels:
+            self.comm.Alltoallv([*sent, self.mpi.BYTE], [*got, self.mpi.BYTE])
+        return [*(got for _, (got, _) in parcels), where]
 
 
 def _memory(address: int, n_bytes: int) -> Any:
@@ -232,228 +332,47 @@ def _portable(error: BaseException | None) -> BaseException | None:
     return RuntimeError(f"on another rank: {type(error).__name__}: {error}")
 
 
+def _refuse(given: dict[str, Any]) -> None:
+    # What processes that hold a part of the rows each cannot have; and a checkpoint becomes one
+    # from which another number of ranks may go on.
+    if given["optimizer"] == "lbfgs" or isinstance(given["optimizer"], LBFGS):
+        raise ValueError(
+            "optimizer 'lbfgs' with comm= is not there: each rank's SciPy would have to take the "
+            "same way to the bit; give another optimizer"
+        )
+    plan = given["checkpoint"]
+    if plan is not None:
+        plan = plan if isinstance(plan, Checkpoint) else Checkpoint(plan)
+        if plan.every_epochs is None:
+            raise ValueError("checkpoint with comm= is written after epochs; give every_epochs=")
+        given["checkpoint"] = OfRanks(plan.path, plan.every_epochs)
+    for name in given["monitor"] if isinstance(given["monitor"], list | tuple) else ():
+        if isinstance(name, str) and name.startswith("training"):
+            raise ValueError(
+                f"monitor = {name!r} with comm= needs all rows on every rank; see History.cost, or "
+                "evaluate rows of your choice as validation_data="
+            )
+
+
+def refuse_different(told: list[Any]) -> None:
+    # Settings by name, of each rank.
+    for rank, other in enumerate(told):
+        for name in told[0] or ():
+            if other[name] != told[0][name]:
+                raise ValueError(
+                    f"{name} differs between ranks: {told[0][name]} on rank 0, {other[name]} "
+                    f"on rank {rank}; give all ranks the same"
+                )
+
+
 def train(net: Network, X: Any, y: Any, given: dict[str, Any]) -> History:
-    """`Network.train` with ``comm=``: the same checks, then `run`."""
-    comm = given.pop("comm")
-    with Exchange(net, comm, check.flag("deterministic", given.pop("deterministic"))) as exchange:
-        if exchange.ranks == 1 and given["checkpoint"] is not None:
-            exchange.together = True  # and so that another number of ranks may go on from it
-        elif exchange.ranks == 1:
-            exchange.agreed = True
-            return net.train(X, y, **given)
+    """`Network.train` with ``comm=``: the same checks, then `_comm_epochs`."""
+    exchange, deterministic = Exchange(net, given.pop("comm")), given.pop("deterministic")
+    if exchange.ranks == 1:
+        check.flag("deterministic", deterministic)
+        _refuse(given)  # alike for any number
+        return net.train(X, y, **given)
+    with exchange:
+        exchange.together = check.flag("deterministic", deterministic)
         X, y = exchange.begin(X, y, given)
         return net.train(X, y, **given, comm=exchange)
-
-
-def run(net: Network, call: _run.Call) -> History:
-    """As `_run.run`, for this rank's rows; all ranks come out alike."""
-    exchange = call.exchange
-    call = _one_rank_of(exchange, call)
-    exchange.agree(None, _settings(net, call))
-    history = History()
-    between = _run.Between(net, call, history)
-    epochs = _resumed(net, call, between)
-    _take_over(net, call)
-    variance = _variance(exchange, call)
-    for epoch in range(len(history), epochs):
-        with net._alone if epoch == 0 else net._again:
-            if not _epoch(net, call, between, variance):
-                break
-        stop, error = False, None
-        try:
-            stop = between.after_epoch()
-        except BaseException as failure:
-            error = failure
-        if any(exchange.tell(stop, error)):
-            break
-    error = None
-    try:
-        between.end()
-    except BaseException as failure:
-        error = failure
-    exchange.tell(None, error)
-    if history.cost:
-        warn_of_layers(history)
-    return history
-
-
-def _resumed(net: Network, call: _run.Call, between: _run.Between) -> int:
-    # The epochs of the call, with what rank 0's checkpoint says of those that are done.
-    keeper, found, error = call.keeper, None, None
-    if keeper is not None:
-        try:
-            found = keeper.begin(net, call, call.epochs)
-        except BaseException as failure:
-            error = failure
-    exchange = call.exchange
-    exchange.tell(None, error)
-    found, complete = exchange.comm.bcast((found, keeper is not None and keeper.complete))
-    epochs = between.resume(found, call.epochs)
-    return len(between.history) if complete else epochs
-
-
-def _take_over(net: Network, call: _run.Call) -> None:
-    # The network of rank 0, with what its optimiser remembers, its seed and its history.
-    comm, here = call.exchange.comm, net._position
-    position = {name: value for name, value in vars(here).items() if name != "optimizer"}
-    state = here.optimizer
-    about = None if state is None else (state.name, state.steps, state.product)
-    position, about, net._key, net.history, net.classes = comm.bcast(
-        (position, about, net._key, net.history, net.classes)
-    )
-    vars(here).update(position)
-    for panels in net._panels():
-        whole = np.ascontiguousarray(panels)
-        comm.Bcast(whole)
-        panels[...] = whole
-    if about is None or about[0] != call.rule.name:
-        here.optimizer = None
-        return
-    if state is None or state.name != about[0]:
-        state = here.optimizer = _updates.State(net._engine, call.rule, 1.0)
-    _, state.steps, state.product = about
-    for plane in _planes(net, state):
-        whole = np.ascontiguousarray(plane)
-        comm.Bcast(whole)
-        plane[...] = whole
-
-
-def _one_rank_of(exchange: Exchange, call: _run.Call) -> _run.Call:
-    # Threads by default, silence but on rank 0, and no rows where there are none.
-    if call.guess:
-        call = call._replace(threads=exchange.threads(), guess=0)
-    if exchange.rank:
-        call = call._replace(progress=None, keeper=None)
-    if not exchange.lengths[exchange.rank]:
-        target = call.target._replace(array=call.target.array[:0])
-        call = call._replace(X=call.X[:0], target=target)
-    return call._replace(batch_size=min(call.given_batch_size, exchange.total))
-
-
-def _settings(net: Network, call: _run.Call) -> dict[str, Any]:
-    settings = {
-        "sizes": net.sizes, "activation": str(net.activations), "cost": str(net.cost),
-        "dtype": str(net.dtype), "dtype of X": str(call.X.dtype),
-        "kind of y": (call.target.score, call.target.array.shape[1:], call.target.array.dtype.str),
-        "deterministic": call.exchange.together, "validation_data": call.validation is not None,
-    }  # fmt: skip
-    for name in ("batch_size", "epochs", "rule", "rate", "l1", "l2", "clip", "clip_norm",
-                 "max_norm", "drops", "noise", "shuffle", "stopping"):  # fmt: skip
-        text = repr(getattr(call, name))
-        settings[name] = text if " at 0x" not in text else type(getattr(call, name)).__name__
-    return settings
-
-
-def _variance(exchange: Exchange, call: _run.Call) -> Array | None:
-    # Of each target over all rows, in their order, as one process would find it.
-    if call.target.score != check.SQUARED_ERROR:
-        return None
-    found: Array = _gate.variance(_engine.Targets(exchange.gather(call.target.array)))
-    return found
-
-
-def _epoch(net: Network, call: _run.Call, between: _run.Between, variance: Array | None) -> bool:
-    # One epoch, window by window; whether it came to its end.
-    exchange, here, m = call.exchange, net._position, call.batch_size
-    began, total, rate = time.perf_counter(), exchange.total, None
-    shuffled = call.shuffle and m < total
-    order = _engine.order(net._key, here.epoch, total) if shuffled else np.arange(total)
-    row = call.X.dtype.itemsize * net.sizes[0]
-    window = max(1, WINDOW_BYTES // max(1, m * row)) * m
-    kept = _kept(net)
-    _run.refuse_inside(net)
-    for number, begin in enumerate(range(0, total, window)):
-        rows = order[begin : begin + window]
-        share = exchange.hand_out([call.X, call.target.array], rows, m)
-        exchange.n = len(rows)
-        # Of as many rows, for as many rates.
-        eta = _run.rates(call._replace(X=np.empty((len(rows), 0))), net, 1, 0)
-        if eta is None:
-            return False
-        rate = float(eta[0, 0]) if rate is None else rate
-        before = (number, begin // m, begin)
-        outcome = _window(net, call, share, eta, before, between)
-        if outcome == "stopped":
-            return False
-        if outcome in ("bad input", "diverged"):
-            _put_back(net, kept)
-            _fail(net, call, outcome, eta, between.history)
-    if not exchange.together:
-        sums = np.concatenate([[here.cost_sum], here.score_sums, here.error_squares])
-        exchange.comm.Allreduce(exchange.mpi.IN_PLACE, sums)
-        n = len(here.score_sums)
-        here.cost_sum = float(sums[0])
-        here.score_sums, here.error_squares = sums[1 : n + 1].copy(), sums[n + 1 :].copy()
-    assert rate is not None
-    history = between.history
-    history.score_name = "accuracy" if variance is None else "r2"
-    close_epoch(net, call, between, float(total), variance, rate, began)
-    return True
-
-
-def _window(net: Network, call: _run.Call, share: list[Array], eta: Array,
-            before: tuple[int, int, int], between: _run.Between) -> str:  # fmt: skip
-    # What became of it on all ranks: the worst.
-    X, y, where = share
-    if not len(X):  # the core wants rows to point at
-        X, y = np.zeros((1, X.shape[1]), X.dtype), np.zeros((1, *y.shape[1:]), y.dtype)
-    status, error = _training.train(
-        net._engine, _engine.Rows(X, net._engine), _engine.Targets(y), net._position, NO_SHAPE, 0,
-        1, call.batch_size, _run.state_for(net, call.rule, float(eta[0, 0])), call.rule, eta, where,
-        None, call.drops, call.noise, call.l1, call.l2, call.clip, call.clip_norm, call.max_norm,
-        False, net._key, False, call.target.score, call.threads, 0, None,
-        (between.history, net.history), call.validation is not None, between.on_batch, before,
-        call.exchange,
-    )  # fmt: skip
-    outcomes = call.exchange.tell(status, error if status == "interrupted" else None)
-    for outcome in ("bad input", "diverged", "stopped"):
-        if outcome in outcomes:
-            return outcome
-    return "complete"
-
-
-def _kept(net: Network) -> tuple[list[Array], dict[str, Any], Any]:
-    # What a failed epoch is rolled back to.
-    state = net._position.optimizer
-    panels = [panels.copy() for panels in net._panels()]
-    if state is None:
-        return panels, dict(vars(net._position)), None
-    planes = [plane.copy() for plane in _planes(net, state)]
-    return panels, dict(vars(net._position)), (planes, state.steps, state.product)
-
-
-def _planes(net: Network, state: Any) -> Iterator[Array]:
-    for k in range(state.planes):
-        for l in range(1, len(net.sizes)):
-            yield state.panels(k, l)
-
-
-def _put_back(net: Network, kept: tuple[list[Array], dict[str, Any], Any]) -> None:
-    panels, position, remembered = kept
-    for to, before in zip(net._panels(), panels, strict=True):
-        to[...] = before
-    vars(net._position).update(position)
-    if remembered is not None:
-        planes, state = remembered[0], net._position.optimizer
-        assert state is not None
-        for to, before in zip(_planes(net, state), planes, strict=True):
-            to[...] = before
-        state.steps, state.product = remembered[1:]
-
-
-def _fail(net: Network, call: _run.Call, outcome: str, eta: Array, history: History) -> None:
-    error: BaseException | None = None
-    if outcome == "bad input":
-        try:
-            check.refuse_nonfinite("X", call.X, net.dtype)
-        except ValueError as found:
-            error = ValueError(f"on rank {call.exchange.rank}: {found}")
-        call.exchange.tell(None, error)
-        net._refuse_scaled(call.X)
-    last = float(eta[-1, -1])
-    raise DivergenceError(
-        f"weights or cost are not finite after epoch {net._position.epoch}: learning_rate = "
-        f"{last:g} is too large for this data; try {last / 10:g}, or scale the inputs to about "
-        "0 .. 1. The weights are those before that epoch",
-        net._position.epoch, history,
-    )  # fmt: skip

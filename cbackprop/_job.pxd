@@ -31,6 +31,7 @@ cdef struct Job:
     int64_t *index          # [n]: the permutation of this epoch
     const int64_t *chosen   # [n]: the rows to train on, or NULL: all
     const double *weights   # of the samples, by row; or NULL: 1
+    const int64_t *weighed  # [n]: the row whose weight a sample of the epoch has
     double total            # their sum over the epoch, or n
     cb_index n, batch_size
     const double *etas      # learning rates [etas_epochs][etas_per_epoch]; the last ones stay

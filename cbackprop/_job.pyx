@@ -90,7 +90,7 @@ cdef double mass_of(const Job *job, cb_index batch, cb_index m) noexcept nogil:
     if job.weights == NULL:
         return m
     for i in range(m):
-        mass += job.weights[job.index[batch * job.batch_size + i]]
+        mass += job.weights[job.weighed[batch * job.batch_size + i]]
     return mass
 
 
@@ -110,7 +110,7 @@ cdef void weigh(const Job *job, const Pass *p, cb_index at, cb_index first,
                 cb_index last) noexcept nogil:
     # delta^L of samples first .. last - 1 of p, whose sample 0 is number `at` of the epoch.
     if job.weights != NULL:
-        p.kernels.weigh(&p.layer[p.L], job.weights, job.index + at, first, last - first)
+        p.kernels.weigh(&p.layer[p.L], job.weights, job.weighed + at, first, last - first)
 
 
 cdef void sum_costs(Job *job, const Pass *p, const int64_t *index, cb_index m) noexcept nogil:

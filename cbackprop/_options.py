@@ -59,15 +59,31 @@ def executor(value: Any) -> None:
         )
 
 
-def split(fraction: float, target: Target, key: int) -> tuple[Array, Array]:
+class Alone:
+    """What one process says where several would ask each other, as `_comm.Exchange` does."""
+
+    def of_rows(self, value: Any) -> list[Any]:
+        return [value]
+
+    def whole(self, array: Array) -> Array:
+        return array
+
+    def split(self, fraction: float, array: Array, key: int) -> tuple[Array, Array]:
+        return split(fraction, array, key)
+
+
+ALONE = Alone()
+
+
+def split(fraction: float, y: Array, key: int) -> tuple[Array, Array]:
     """Indices (int64) of the rows to train on and of those held out: of labels, the same part
     of each. A function of the seed and of the targets."""
     fraction = real("validation_split", fraction, 0)
-    n = len(target.array)
+    n = len(y)
     if fraction >= 1:
         raise ValueError(f"validation_split = {fraction!r}, expected a number below 1")
     generator = np.random.default_rng([key, 1])
-    labels = target.array if target.array.ndim == 1 else np.zeros(n, np.int32)
+    labels = y if y.ndim == 1 else np.zeros(n, np.int32)
     parts = []
     for label in np.unique(labels):
         rows = generator.permutation(np.flatnonzero(labels == label))
@@ -190,7 +206,9 @@ def dropout(value: Any, n_hidden: int) -> list[int] | None:
     return drops if any(drops) else None
 
 
-def weights(sample: Any, by_class: Any, target: Target, n_out: int) -> Array | None:
+def weights(
+    sample: Any, by_class: Any, target: Target, n_out: int, ranks: Any = ALONE
+) -> Array | None:
     """float64 (n,) of the rows from sample_weight and class_weight; None where all are 1."""
     if sample is None and by_class is None:
         return None
@@ -206,7 +224,7 @@ def weights(sample: Any, by_class: Any, target: Target, n_out: int) -> Array | N
         if not np.isfinite(result).all() or (result < 0).any():
             i = int(np.flatnonzero(~(np.isfinite(result) & (result >= 0)))[0])
             raise ValueError(f"sample_weight[{i}] = {result[i]}, expected a finite number >= 0")
-        if not result.any():
+        if not any(ranks.of_rows(bool(result.any()))):
             raise ValueError("sample_weight is 0 everywhere; expected a weight above 0")
     if by_class is None:
         return result
@@ -214,8 +232,9 @@ def weights(sample: Any, by_class: Any, target: Target, n_out: int) -> Array | N
         raise ValueError("class_weight needs labels (n,); give sample_weight= for other targets")
     count = np.bincount(target.array, minlength=max(2, n_out))
     if isinstance(by_class, str) and by_class == "balanced":
+        count = sum(ranks.of_rows(count))
         present = count > 0
-        each = np.where(present, n / (present.sum() * np.maximum(count, 1)), 0.0)
+        each = np.where(present, count.sum() / (present.sum() * np.maximum(count, 1)), 0.0)
     elif isinstance(by_class, dict):
         labels = list(range(len(count)) if target.classes is None else target.classes.tolist())
         for label in by_class:
@@ -227,7 +246,7 @@ def weights(sample: Any, by_class: Any, target: Target, n_out: int) -> Array | N
     else:
         raise ValueError(f"class_weight = {by_class!r}, expected 'balanced' or a dict")
     result = each[target.array] * (1.0 if result is None else result)
-    if not result.any():
+    if not any(ranks.of_rows(bool(result.any()))):
         raise ValueError("class_weight leaves every row the weight 0")
     return result
 

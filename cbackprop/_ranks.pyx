@@ -3,14 +3,18 @@
 others once a mini-batch, `_comm.Exchange`. Stops are agreed on there, so that all processes have
 done the same mini-batches."""
 from libc.math cimport INFINITY
+from libc.stdint cimport int64_t
 from libc.string cimport memset
 
+from cbackprop._bf16 cimport (Rounding, part_of_pairs, round_again, rounded_forward,
+                              rounded_gradients, rounded_propagate_error)
 from cbackprop._engine cimport barrier, load, team_size
 from cbackprop._error_propagation cimport block_errors, propagate_error
 from cbackprop._forward cimport forward
 from cbackprop._gradients cimport gradients
-from cbackprop._job cimport (INTERRUPTED, PAUSED, RUNNING, Job, begin_epoch, end_batch, end_epoch,
-                             meet, rate_of, sum_costs, sum_squares)
+from cbackprop._job cimport (INTERRUPTED, PAUSED, RUNNING, Job, begin_epoch, clear_absent,
+                             end_batch, end_epoch, mass_of, meet, rate_of, sum_costs, sum_squares,
+                             weigh)
 from cbackprop._kernels cimport (CB_SUM, Pass, cb_index, cb_team, cb_update, part, parts_of)
 from cbackprop._norms cimport clip_gradients, limit_share, neurons, watch_errors, watched
 from cbackprop._output_error cimport measure, output_error
@@ -25,8 +29,10 @@ cdef void by_ranks(void *argument, int thread, cb_team *team) noexcept nogil:
     cdef const Pass *p = &job.p
     cdef int threads = team_size(team)
     cdef cb_index batch = job.batch, batches = parts_of(job.n, job.batch_size)
-    cdef cb_index m, begin, own, at, first, last, counted, rows, l, n
+    cdef cb_index m, begin, own, at, place, counted, rows, l, n
+    cdef const int64_t *weighed
     cdef Descent descent = job.descent
+    cdef double mass
     cdef cb_update update, sums
     if thread == 0:
         if not job.in_epoch:
@@ -39,14 +45,9 @@ cdef void by_ranks(void *argument, int thread, cb_team *team) noexcept nogil:
         own = part(m, job.ranks, job.rank + 1) - begin
         at = 0 if job.together else begin
         counted = m if job.together else own
-        first = begin - at + part(own, threads, thread)
-        last = begin - at + part(own, threads, thread + 1)
-        load(p, job.x, job.y, job.labels, job.index + batch * job.batch_size + at, first, last,
-             &job.non_finite)
-        forward(p, first, last)
-        measure(p, first, last)
-        output_error(p, first, last)
-        propagate_error(p, thread, first, last)
+        place = batch * job.batch_size + at     # of the first sample held, in the epoch
+        weighed = job.weighed + place
+        there_and_back(job, place, begin - at, own, thread, threads)
         barrier(team)
         if thread == 0:
             if p.failed != NULL and p.failed[0]:
@@ -59,19 +60,20 @@ cdef void by_ranks(void *argument, int thread, cb_team *team) noexcept nogil:
         if job.stop:
             return
         descent.eta = rate_of(job, batch)
-        next_step(&descent, m, &update)
+        mass = mass_of(job, batch, m)
+        if mass > 0:        # else the mini-batch is as if it were not there
+            next_step(&descent, mass, &update)
         sums = update
         sums.rule = CB_SUM
         if job.together:
-            first, last = part(m, threads, thread), part(m, threads, thread + 1)
-            for l in range(1, p.L + 1):
-                block_errors(p, &p.layer[l], first, last - first)
+            keep_others(job, m, thread, threads)
             barrier(team)
         if job.together and job.clip_norm == INFINITY:
-            gradients(p, m, thread, threads, &update, NULL)
+            if mass > 0:
+                sum_errors(job, m, thread, threads, &update)
         else:
-            if counted > 0:
-                gradients(p, counted, thread, threads, &sums, NULL)
+            if counted > 0 and mass > 0:
+                sum_errors(job, counted, thread, threads, &sums)
             if not job.together:
                 barrier(team)
                 if thread == 0:
@@ -79,8 +81,9 @@ cdef void by_ranks(void *argument, int thread, cb_team *team) noexcept nogil:
                 barrier(team)
                 if job.stop:
                     return
-            clip_gradients(p, thread, team, job.clip_norm, job.panel_squares, &update)
-        if job.max_norm < INFINITY:
+            if mass > 0:
+                clip_gradients(p, thread, team, job.clip_norm, job.panel_squares, &update)
+        if job.max_norm < INFINITY and mass > 0:
             barrier(team)
             limit_share(p, thread, threads, job.max_norm)
         rows = watched(job.batches_before + batch, m) - at
@@ -89,12 +92,12 @@ cdef void by_ranks(void *argument, int thread, cb_team *team) noexcept nogil:
             n = p.layer[l].n_out
             watch_errors(p, l, rows, part(n, threads, thread), part(n, threads, thread + 1),
                          job.error_squares)
-        sum_squares(job, p, NULL, counted, thread, threads)
+        sum_squares(job, p, weighed, counted, thread, threads)
         if job.on_batch != NULL:
             barrier(team)
         if thread == 0:
             job.error_squares[neurons(p.layer, p.L)] += rows
-            sum_costs(job, p, NULL, counted)
+            sum_costs(job, p, weighed, counted)
             end_batch(job, m, &descent)
             if job.stop != PAUSED:
                 job.leaving, job.stop = job.stop, RUNNING
@@ -106,6 +109,52 @@ cdef void by_ranks(void *argument, int thread, cb_team *team) noexcept nogil:
     if thread == 0:
         end_epoch(job)
         job.stop = job.leaving
+
+
+cdef void there_and_back(Job *job, cb_index place, cb_index begin, cb_index own, int thread,
+                         int threads) noexcept nogil:
+    # Forward, BP1 and BP2 of a thread's share of this process's samples, which are held from
+    # `begin` on; what is held at 0 is number `place` of the epoch.
+    cdef const Pass *p = &job.p
+    cdef const Rounding *r = job.rounding
+    cdef cb_index first = begin + part(own, threads, thread)
+    cdef cb_index last = begin + part(own, threads, thread + 1)
+    if r != NULL:
+        first = begin + part_of_pairs(own, threads, thread)
+        last = begin + part_of_pairs(own, threads, thread + 1)
+    load(p, job.x, job.y, job.labels, job.index + place, first, last, &job.non_finite)
+    clear_absent(p, job.weights, job.weighed + place, first, last)
+    if r != NULL:
+        rounded_forward(p, r, thread, first, last)
+    else:
+        forward(p, first, last)
+    measure(p, first, last)
+    output_error(p, first, last)
+    weigh(job, p, place, first, last)
+    if r != NULL:
+        rounded_propagate_error(p, r, thread, first, last)
+    else:
+        propagate_error(p, thread, first, last)
+
+
+cdef void keep_others(Job *job, cb_index m, int thread, int threads) noexcept nogil:
+    # Copies of a and delta as BP4 reads them, of what the other processes told among the rest.
+    cdef const Pass *p = &job.p
+    cdef cb_index l, first = part(m, threads, thread), last = part(m, threads, thread + 1)
+    if job.rounding != NULL:
+        round_again(p, job.rounding, part_of_pairs(m, threads, thread),
+                    part_of_pairs(m, threads, thread + 1))
+        return
+    for l in range(1, p.L + 1):
+        block_errors(p, &p.layer[l], first, last - first)
+
+
+cdef void sum_errors(Job *job, cb_index m, int thread, int threads,
+                     const cb_update *update) noexcept nogil:
+    if job.rounding != NULL:
+        rounded_gradients(&job.p, job.rounding, m, thread, threads, update, NULL)
+    else:
+        gradients(&job.p, m, thread, threads, update, NULL)
 
 
 cdef void take_place(Job *job) noexcept nogil:

@@ -212,9 +212,9 @@ def refuse_inside(net: Network) -> None:
 def run(net: Network, call: Call) -> History:
     """Whole epochs in one call of the core where nobody asked for something between."""
     if call.exchange is not None:
-        from cbackprop import _comm
+        from cbackprop import _comm_epochs
 
-        return _comm.run(net, call)
+        return _comm_epochs.run(net, call)
     name, variance = score_terms(call.target, call.chosen, call.weights)
     history = History(name)
     shape = (call.n, call.batch_size, int(call.shuffle), call.target.score)

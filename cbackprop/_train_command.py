@@ -190,7 +190,7 @@ def _trained(arguments: argparse.Namespace, net: Network, data: Data, comm: Any)
             data.X[mine],
             data.y[mine],
             validation_data=data.validation,
-            sample_weight=data.weights,
+            sample_weight=None if data.weights is None else data.weights[mine],
             class_weight=_class_weight(arguments.class_weight, net),
             shuffle=not arguments.no_shuffle,
             learning_rate=eta,

@@ -125,6 +125,7 @@ cdef void begin_job(Job *job, Engine engine, Workspace w, State state, cb_index 
     state.lend(&w.p)
     job.p, job.own[0], job.dropout = w.p, &job.p, &w.p.dropout
     job.index, job.n, job.batch_size, job.total = <int64_t *>room, n, m, n
+    job.weighed = job.index
     job.clip_norm = job.max_norm = INFINITY
     job.first_epoch, job.epochs_left = 1, epochs
     job.costs, job.seconds = results, results + epochs
@@ -202,7 +203,7 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     on_batch: (epoch, batch) -> whether to stop, after each mini-batch, or None; before: None, or
     (block, mini-batches, rows) where this is a block of an epoch, and the epoch goes on after it;
     ranks: None, or a `_comm.Exchange` where processes share the mini-batches out: x and y are then
-    the rows of this one's shares.
+    the rows of this one's shares, and weights those of all samples, in the order of training.
     Returns (status, error); status is "complete", "stopped", "interrupted", "diverged" or "bad
     input", the last two with parameters and state as they were when the epoch or block began. No
     Python code runs between the last mini-batch and the end of this book-keeping, so no signal
@@ -231,7 +232,8 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     begin_job(&job, engine, w, state, n, m, epochs, room, <double *>address(curves))
     w.p.dropout.key = key
     if bf16:
-        job.rounding = rounding_of(w, engine, m)
+        # A function of the epoch's mini-batches, not of the rows that change hands at once.
+        job.rounding = rounding_of(w, engine, m if ranks is None else batch_size)
     cdef bint by_samples_only = (clip_norm < INFINITY or job.rounding != NULL
                                  or ranks is not None)
     job.x, job.y, job.labels = &x.rows, y.rows(), y.labels
@@ -239,7 +241,7 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
         job.chosen = <const int64_t *>address(chosen)
     if weights is not None:
         job.weights = <const double *>address(weights)
-        job.total = fsum(weights if chosen is None else weights[chosen])
+        job.total = fsum(weights if chosen is None or ranks is not None else weights[chosen])
     job.etas = <const double *>address(rates)
     job.etas_epochs, job.etas_per_epoch = rates.shape
     job.descent = descent_of(state, rule, 0)
@@ -279,6 +281,9 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
     if ranks is not None:
         job.rank, job.ranks, job.together = ranks.rank, ranks.ranks, ranks.together
         job.meeting = <void *>ranks
+        if weights is not None:
+            in_order = numpy.arange(n)
+            job.weighed = <const int64_t *>address(in_order)
         job.descent.l1, job.descent.l2 = l1 / ranks.total, l2 / ranks.total
     if clip_norm < INFINITY or (ranks is not None and not ranks.together):
         nabla, norms = new_arena(engine.n_bytes), numpy.empty(panels_of(engine))

@@ -442,7 +442,8 @@ class Network(Exchange):
         comm : mpi4py.MPI.Comm, optional
             Train one network on all ranks of this communicator, each of which calls ``train`` with
             the rows it holds, as many as it likes or none; those of all ranks, in their order, are
-            the data. Each mini-batch is shared out, so ``batch_size`` is that of all ranks. The
+            the data, with their sample_weight; of blocks, the ranks' first ones are the first,
+            and so on. Each mini-batch is shared out, so ``batch_size`` is that of all ranks. The
             network of rank 0 is the one that is trained; all ranks end with it. ``validation_data``
             are whole on every rank. Start with ``mpiexec -n 2 python script.py``.
         deterministic : bool
@@ -573,7 +574,7 @@ class Network(Exchange):
 
             def filled(X: Any, y: Any, sample: Any) -> _run.Call:
                 data = self._data(X, y, sample, class_weight, label_smoothing, 0.0, batch_size,
-                                  epochs, n_threads)  # fmt: skip
+                                  epochs, n_threads, comm)  # fmt: skip
                 return _run.Call._make((*data[:-1], validation_data, *options))
 
             blank = _run.Call._make((*[None] * 8, validation_data, *options))
@@ -582,7 +583,7 @@ class Network(Exchange):
         with contextlib.nullcontext() if keeper is None else keeper.seed(self):
             data = self._data(
                 X, y, sample_weight, class_weight, label_smoothing, validation_split, batch_size,
-                epochs, n_threads,
+                epochs, n_threads, comm,
             )  # fmt: skip
         call = _run.Call(*data, *options)
         if validation_data is not None:
@@ -593,9 +594,10 @@ class Network(Exchange):
         if lbfgs:
             with showing:
                 return _lbfgs.run(self, call, lbfgs)
-        if rule.name == "sgd" and isinstance(rate, float) and rate * l2 >= len(call.X):
+        n = len(call.X) if comm is None else comm.total
+        if rule.name == "sgd" and isinstance(rate, float) and rate * l2 >= n:
             raise ValueError(
-                f"l2 = {l2!r} with learning_rate = {rate!r} and {len(call.X)} samples would turn "
+                f"l2 = {l2!r} with learning_rate = {rate!r} and {n} samples would turn "
                 "the weights' sign; expected learning_rate * l2 < samples"
             )
         with showing:
@@ -616,19 +618,23 @@ class Network(Exchange):
         batch_size: int,
         epochs: int,
         n_threads: int | None,
+        comm: Any,
     ) -> tuple[Any, ...]:
         """The fields of a `_run.Call` that depend on the data, checked."""
+        ranks = _options.ALONE if comm is None else comm
         array, rows = self._rows(X)
         target = self._targets(y, len(array))
-        weights = _options.weights(sample_weight, class_weight, target, self.sizes[-1])
+        weights = _options.weights(sample_weight, class_weight, target, self.sizes[-1], ranks)
         chosen = validation = None
         if validation_split:
-            chosen, held_out = _options.split(validation_split, target, self._key)
+            chosen, held_out = ranks.split(validation_split, target.array, self._key)
             check.refuse_nonfinite("X", array, self.dtype)
-            validation = (array[held_out], check.as_array("y", y)[held_out])
+            parts = array[held_out], check.as_array("y", y)[held_out]
+            validation = ranks.whole(parts[0]), ranks.whole(parts[1])
         target = _options.smoothed(label_smoothing, target, self.sizes[-1], self.dtype)
         n = len(array) if chosen is None else len(chosen)
-        if weights is not None and chosen is not None and not weights[chosen].any():
+        left = None if weights is None or chosen is None else weights[chosen]
+        if left is not None and not any(ranks.of_rows(bool(left.any()))):
             raise ValueError("sample_weight of all rows that validation_split leaves is 0")
         batch_size = min(batch_size, n)
         if n_threads is None and not self._engine.in_python:

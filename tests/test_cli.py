@@ -1297,7 +1297,18 @@ def test_one_network_on_two_ranks(tmp_path):
     pytest.importorskip("mpi4py")
     if not mpiexec.exists():
         pytest.skip("no mpiexec beside this Python")
-    train = ["train", "digits", "--layers", "8", "--epochs", "2", "--seed", "0"]
+    table = np.random.default_rng(0).random((90, 4)).round(3).tolist()
+    lines = [",".join(map(str, [*row, "ab"[row[0] > row[1]]])) for row in table]
+    (tmp_path / "rows.csv").write_text("x,y,z,weight,kind\n" + "\n".join(lines))
+    train = ["train", str(tmp_path / "rows.csv"), "--layers", "8", "--epochs", "2", "--seed", "0"]
+    train += [
+        "--sample-weight",
+        "weight",
+        "--class-weight",
+        "balanced",
+        "--validation-split",
+        "0.2",
+    ]
     assert main([*train, "--quiet", "--save", str(tmp_path / "one")]) == 0
     command = [str(mpiexec), "-n", "2", sys.executable, "-P", "-m", "mpi4py", "-m", "cbackprop"]
     command += [*train, "--mpi", "--deterministic", "--save", str(tmp_path / "two")]

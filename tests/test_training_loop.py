@@ -230,7 +230,7 @@ def test_training_on_chosen_rows_is_training_on_those_rows(targets, threads):
     output = "softmax" if targets.ndim == 1 else "identity"
     split, alone = network(output=output), network(output=output)
     target = split._targets(targets, 60)
-    chosen, held_out = _options.split(0.25, target, split._key)
+    chosen, held_out = _options.split(0.25, target.array, split._key)
     assert sorted([*chosen, *held_out]) == list(range(60))
     options = {"epochs": 3, "batch_size": 7, "l2": 0.1, "l1": 0.1, "n_threads": threads}
     h = split.train(X, targets, validation_split=0.25, **options)
@@ -245,7 +245,7 @@ def test_smoothed_labels_are_split_as_the_labels_are():
     labels = np.array([0] * 40 + [1] * 15 + [2] * 5)
     split, alone = network(), network()
     split.train(X, labels, validation_split=0.2, label_smoothing=0.1)
-    chosen, _ = _options.split(0.2, split._targets(labels, 60), split._key)
+    chosen, _ = _options.split(0.2, split._targets(labels, 60).array, split._key)
     alone.train(X[chosen], labels[chosen], label_smoothing=0.1)
     assert bits(alone) == bits(split)
 

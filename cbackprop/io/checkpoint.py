@@ -29,6 +29,10 @@ BEFORE = ("epochs trained before", "steps before")  # the call
 SAMPLE = 1024  # rows of X that tell one data set from another
 
 
+class OfRanks(Checkpoint):
+    """Of a training with comm=: any number of ranks may go on from it."""
+
+
 class Keeper:
     """Writes the checkpoints of one call, and finds where an earlier run of it stopped.
 
@@ -83,7 +87,7 @@ class Keeper:
         lengths = {n: len(c) for n, c in vars(net.history).items() if isinstance(c, list)}
         lengths |= {f"monitored {n}": len(c) for n, c in net.history.monitored.items()}
         self.call = {
-            "settings": {**_settings(net, call), **_data(net, call)},
+            "settings": {**_settings(net, call), **_data(net, call, self.plan)},
             "epochs": epochs, "lengths": lengths, "complete": False,
         }  # fmt: skip
         if self.found is None:
@@ -207,16 +211,23 @@ def _text(value: Any) -> str:
     return text if " at 0x" not in text else getattr(value, "__qualname__", type(value).__name__)
 
 
-def _data(net: Network, call: Call) -> dict[str, str]:
+def _data(net: Network, call: Call, plan: Checkpoint) -> dict[str, str]:
     # Of X a sample of rows, of the rest all; of several ranks the rows that all have.
+    weights, n = call.weights, call.n
+    of_ranks = isinstance(plan, OfRanks)
     if call.exchange is not None:
-        return {"X": f"{call.X.dtype} ({call.exchange.total}, {net.sizes[0]})"}
-    found = {
-        "X": _digest(call.X, SAMPLE), "y": _digest(call.target.array),
-        "input_scale": _digest(net.input_scale), "input_shift": _digest(net.input_shift),
-        "rows left by validation_split": _digest(call.chosen),
-        "sample_weight or class_weight": _digest(call.weights),
-    }  # fmt: skip
+        n = call.exchange.total
+    elif weights is not None and call.chosen is not None and of_ranks:
+        weights = weights[call.chosen]
+    found = {"sample_weight or class_weight": _digest(weights)}
+    if of_ranks:
+        found["X"] = f"{call.X.dtype} ({n}, {net.sizes[0]})"
+    else:
+        found |= {
+            "X": _digest(call.X, SAMPLE), "y": _digest(call.target.array),
+            "input_scale": _digest(net.input_scale), "input_shift": _digest(net.input_shift),
+            "rows left by validation_split": _digest(call.chosen),
+        }  # fmt: skip
     pair = call.validation if call.validation is not None else (None, None)
     found["validation data"] = " ".join(_digest(part, SAMPLE) for part in pair)
     return found
