@@ -47,6 +47,7 @@ class Keeper:
     def __init__(self, plan: Checkpoint, resume: bool) -> None:
         self.plan, self.resume = plan, resume
         self.call: dict[str, Any] = {}
+        self.more: dict[str, Any] = {}  # settings that the call's data do not show
         self.last = time.monotonic()
         self.batches = 0
         self.complete = False
@@ -82,8 +83,9 @@ class Keeper:
         """
         lengths = {n: len(c) for n, c in vars(net.history).items() if isinstance(c, list)}
         lengths |= {f"monitored {n}": len(c) for n, c in net.history.monitored.items()}
+        texts = {name: _text(value) for name, value in self.more.items()}
         self.call = {
-            "settings": {**_settings(net, call), **_data(net, call)},
+            "settings": {**_settings(net, call), **_data(net, call), **texts},
             "epochs": epochs, "lengths": lengths, "complete": False,
         }  # fmt: skip
         if self.found is None:
@@ -211,8 +213,11 @@ def _data(net: Network, call: Call) -> dict[str, str]:
     # Of X a sample of rows, of the rest all; of several ranks the rows that all have.
     if call.exchange is not None:
         return {"X": f"{call.X.dtype} ({call.exchange.total}, {net.sizes[0]})"}
-    found = {
-        "X": _digest(call.X, SAMPLE), "y": _digest(call.target.array),
+    if call.X is None:  # of chunks
+        found = {"data": call.training[0]._digest()}
+    else:
+        found = {"X": _digest(call.X, SAMPLE), "y": _digest(call.target.array)}
+    found |= {
         "input_scale": _digest(net.input_scale), "input_shift": _digest(net.input_shift),
         "rows left by validation_split": _digest(call.chosen),
         "sample_weight or class_weight": _digest(call.weights),

@@ -347,12 +347,18 @@ def scaling(
         blocks = (X[i : i + 4096] - least for i in range(0, len(X), 4096))
         width = np.sqrt(sum((block**2).sum(axis=0) for block in blocks) / len(X))
     # A mean of equal numbers is not always one of them; what is narrower than float32 is constant.
-    constant = (X.max(axis=0) == X.min(axis=0)) | (width < 1e-37)
-    scale = 1 / np.where(constant, 1.0, width)
-    shift = -least * scale
+    scale, shift = to_scale(least, width, X.max(axis=0) == X.min(axis=0))
     if words is not None:
         scale[words], shift[words] = 1.0, 0.0
     return scale, shift
+
+
+def to_scale(
+    least: NDArray[np.float64], width: NDArray[np.float64], constant: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scale and shift by which inputs that are ``least`` become 0, and ``width`` more 1."""
+    scale = 1 / np.where(constant | (width < 1e-37), 1.0, width)
+    return scale, -least * scale
 
 
 def _only_for(kind: str, value: str | None, option: str) -> None:
