@@ -139,10 +139,10 @@ class Chunks:
         --------
         >>> from cbackprop.datasets import open_arrays
         >>> data = open_arrays(np.arange(6.0)[:, None], np.arange(6), group_rows=2, window_rows=4)
-        >>> [y.tolist() for X, y in data.windows(0, rng=0, batch_size=2)]
-        [[0, 1, 4, 5], [2, 3]]
-        >>> [y.tolist() for X, y in data.windows(0, rng=0, batch_size=2, rank=1, ranks=2)]
-        [[4, 5], [3]]
+        >>> [y.tolist() for X, y in data.windows(2, rng=0, batch_size=2)]
+        [[4, 5, 0, 1], [2, 3]]
+        >>> [y.tolist() for X, y in data.windows(2, rng=0, batch_size=2, rank=1, ranks=2)]
+        [[0, 1], [3]]
         """
         epoch = check.integer("epoch", epoch, 0, 2**32 - 1)
         batch_size = check.integer("batch_size", batch_size, 1)

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -366,5 +367,29 @@ def test_whoever_leaves_early_leaves_no_thread():
         def on_batch_end(self, net, epoch, batch):
             return True
 
+    class Fail:
+        def on_batch_end(self, net, epoch, batch):
+            raise KeyError
+
+    def readers():
+        return [t for t in threading.enumerate() if t.name.startswith("cbackprop-reader")]
+
     network().train(data, callbacks=[Stop()])
-    assert not [t for t in threading.enumerate() if t.name.startswith("cbackprop-reader")]
+    assert not readers()
+    with pytest.raises(KeyError) as caught:
+        network().train(data, callbacks=[Fail()])
+    assert not readers(), caught  # whose frames are still there
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
+def test_peak_memory_is_that_of_two_windows(tmp_path):
+    pytest.importorskip("pyarrow")
+    from tests.campaigns.out_of_core import measured, write
+
+    write(tmp_path, "small", 1, 1000, inputs=20)
+    write(tmp_path, "large", 16, 100_000, inputs=20)
+    # Two windows of 1 MB, and what pyarrow's allocator keeps.
+    for end, most in ((".parquet", 80), ("", 24)):
+        found = measured(tmp_path / f"small{end}", tmp_path / f"large{end}", 12_500)
+        assert found["MB"] == 128
+        assert found["MiB above"] < most

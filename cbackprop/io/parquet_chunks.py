@@ -17,7 +17,7 @@ __all__ = ["ParquetFiles"]
 
 Array = NDArray[Any]
 
-PIECE_BYTES = 2**20  # of rows that are taken from columns together: what a core keeps near
+PIECE_BYTES = 2**21  # of rows that are taken from columns together
 BUFFER_BYTES = 2**17  # of each column's file that is in memory
 
 
