@@ -63,33 +63,42 @@ class Arrays:
 
 class Npy:
     """The array in an NPY file, read where it is asked for; a mapped one would count as memory,
-    and kill the process where somebody cuts the file short."""
+    and kill the process where somebody cuts the file short.
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    Parameters
+    ----------
+    path : str
+    columns : int or list of int, optional
+        Of a matrix, which are taken.
+    """
+
+    def __init__(self, path: str, columns: int | list[int] | None = None) -> None:
+        self.path, self.columns = path, columns
         with open(path, "rb") as stream:
             try:
                 version = npy.read_magic(stream)
                 read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-                self.shape, is_fortran, self.dtype = read(stream)
+                shape, is_fortran, self.dtype = read(stream)
             except (ValueError, TypeError, EOFError) as error:
                 _opening.not_npy(path, error)
             self.begin = stream.tell()
-        if self.dtype.hasobject or not self.shape:
-            _opening.not_npy(path, f"dtype {self.dtype} of shape {self.shape}")
-        _opening.in_row_order(path, is_fortran and len(self.shape) > 1)
-
-    def __len__(self) -> int:
-        return int(self.shape[0])
+        if self.dtype.hasobject or not shape or (columns is not None and len(shape) != 2):
+            _opening.not_npy(path, f"dtype {self.dtype} of shape {shape}")
+        _opening.in_row_order(path, is_fortran and len(shape) > 1)
+        self.width = math.prod(shape[1:])
+        rest = shape[1:] if columns is None else np.shape(columns)
+        self.shape: tuple[int, ...] = (shape[0], *rest)
 
     def __getitem__(self, rows: slice) -> Array:
-        first, stop, _ = rows.indices(len(self))
-        each = math.prod(self.shape[1:])
-        count = max(0, stop - first) * each
-        offset = self.begin + first * each * self.dtype.itemsize
+        first, stop, _ = rows.indices(self.shape[0])
+        count = max(0, stop - first) * self.width
+        offset = self.begin + first * self.width * self.dtype.itemsize
         found = np.fromfile(self.path, self.dtype, count, offset=offset)
         _opening.not_all_read(self.path, len(found), count)
-        return found.reshape(-1, *self.shape[1:])
+        if self.columns is None:
+            return found.reshape(-1, *self.shape[1:])
+        chosen: Array = found.reshape(-1, self.width)[:, self.columns]
+        return chosen
 
 
 def readable(dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any]:

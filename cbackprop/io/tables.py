@@ -209,12 +209,17 @@ def choose_task(table: Table) -> str:
     assert y is not None
     if y.ndim == 2:
         return "regress"
-    if table.labels_only or y.dtype.kind in "USb":
+    return "classify" if table.labels_only else task_of(np.unique(y), len(y))
+
+
+def task_of(distinct: NDArray[Any], rows: int) -> str:
+    """`choose_task` by the distinct targets of so many rows; MANY_CLASSES and one are enough."""
+    if distinct.dtype.kind in "USb":
         return "classify"
-    if y.dtype.kind == "f" and not np.array_equal(y, np.rint(y)):
+    if distinct.dtype.kind == "f" and not np.array_equal(distinct, np.rint(distinct)):
         return "regress"
-    distinct = len(np.unique(y))
-    return "classify" if distinct <= MANY_CLASSES and 2 * distinct <= len(y) else "regress"
+    few = len(distinct) <= MANY_CLASSES and 2 * len(distinct) <= rows
+    return "classify" if few else "regress"
 
 
 def split(table: Table, test: Table | None, fraction: float | None, seed: int) -> list[Any]:
@@ -369,20 +374,23 @@ def _only_for(kind: str, value: str | None, option: str) -> None:
 def _only_for_columns(reading: Reading, kinds: str, arrays: bool = False) -> None:
     """Refuse options for columns where the data has none."""
     _only_for(kinds, reading.target, "--target")
+    only_for_named_columns(reading)
+    if not arrays and reading.missing != MISSING[0]:
+        _only_for("tables", reading.missing, "--missing")
+
+
+def only_for_named_columns(reading: Reading) -> None:
+    """Refuse options that matrices have no columns for."""
     _only_for("CSV and Parquet files", " ".join(reading.categorical) or None, "--categorical")
     _only_for("CSV and Parquet files", " ".join(reading.ignore) or None, "--ignore")
     _only_for("CSV and Parquet files", reading.weight, "--sample-weight")
-    if not arrays and reading.missing != MISSING[0]:
-        _only_for("tables", reading.missing, "--missing")
 
 
 # NPY and NPZ
 
 
 def _read_npy_table(stream: BinaryIO, name: str, reading: Reading) -> Table:
-    _only_for("CSV and Parquet files", " ".join(reading.categorical) or None, "--categorical")
-    _only_for("CSV and Parquet files", " ".join(reading.ignore) or None, "--ignore")
-    _only_for("CSV and Parquet files", reading.weight, "--sample-weight")
+    only_for_named_columns(reading)
     size = stream.seek(0, 2)
     stream.seek(0)
     X = _numbers(_read_npy(stream, size, name), name)
