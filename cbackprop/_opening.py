@@ -165,6 +165,13 @@ def one_label_a_row(y: Array) -> None:
         raise ValueError(f"y has {y.shape[1]} columns, expected labels, one a row")
 
 
+def a_path_each(found: Sequence[str], wanted: int) -> None:
+    """Of X and y, and of the weights where there are some."""
+    if len(found) != wanted:
+        what = "X, y and sample_weight" if wanted == 3 else "X and y"
+        raise TypeError(f"paths: {len(found)} given, expected {wanted}, of {what}")
+
+
 def scaling(kind: Any) -> None:
     """A way to scale."""
     if kind not in ("standard", "minmax"):

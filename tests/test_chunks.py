@@ -148,6 +148,31 @@ def test_both_levels_are_shuffled():
     assert look.seen[0] != plain.weights[0].tobytes()
 
 
+def test_the_windows_are_the_blocks_of_an_epoch(opened):
+    for data in opened.values():
+        net, by_hand = network(), network()
+        net.train(data, epochs=3, batch_size=7)
+        for epoch in range(3):
+            by_hand.train(list(data.windows(epoch, rng=5, batch_size=7)), batch_size=7)
+        assert bits(net) == bits(by_hand)
+
+
+def test_saved_as_npy_they_are_the_same(tmp_path):
+    words = np.array(["ash", "elm", "oak"])[LABELS]
+    path = table(tmp_path / "t", **inputs(), y=words, w=np.arange(N) + 0.5)
+    data = open_parquet(path, target="y", sample_weight="w", window_rows=120)
+    names = [tmp_path / name for name in "Xyw"]
+    data.save_npy(*names)
+    again = open_arrays(*names, group_rows=50, window_rows=120)
+    assert [np.load(name).dtype for name in names] == [np.float32, words.dtype, np.float64]
+    for one, other in zip(data.load(), again.load(), strict=True):
+        assert one.dtype == other.dtype
+        assert (one == other).all()
+    assert trained(again) == trained(data)
+    with pytest.raises(TypeError, match="paths: 2 given, expected 3, of X, y and sample_weight"):
+        data.save_npy(*names[:2])
+
+
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4])
 def test_ranks_read_the_windows_of_one_process(ranks, opened):
     for data in opened.values():

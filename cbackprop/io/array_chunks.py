@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,9 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from cbackprop import _opening
+from cbackprop.io import atomic
 
-__all__ = ["Arrays", "Npy", "readable"]
+__all__ = ["Arrays", "Npy", "readable", "write_npy"]
 
 Array = NDArray[Any]
 
@@ -99,6 +102,17 @@ class Npy:
             return found.reshape(-1, *self.shape[1:])
         chosen: Array = found.reshape(-1, self.width)[:, self.columns]
         return chosen
+
+
+def write_npy(
+    path: str, shape: tuple[int, ...], dtype: np.dtype[Any], blocks: Iterable[Array]
+) -> None:
+    """An NPY file of blocks of rows, one after the other."""
+    header = io.BytesIO()
+    about = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    npy.write_array_header_2_0(header, about)
+    rows = (block.astype(dtype, copy=False).tobytes() for block in blocks)
+    atomic.write(path, itertools.chain([header.getvalue()], rows))
 
 
 def readable(dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any]:

@@ -1,5 +1,6 @@
 """python -m tests.campaigns.out_of_core: the memory that training on a Parquet file, and on NPY
-files, of 2 GB takes above that of a training on a small file (Linux; 4 GB in a temporary folder)."""
+files, of 2 GB takes above that of a training on a small file (Linux; 4 GB in a temporary folder).
+"""
 
 import argparse
 import json
