@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
@@ -315,16 +316,24 @@ class Chunks:
     def _read(
         self, runs: list[Run], edges: list[tuple[int, int]], room: list[Array] | None
     ) -> Generator[Block, None, None]:
-        # One window ahead of its user, in a thread.
-        windows = self._windows(runs, edges, room)
+        # One window ahead of its user, in a thread, which stops soon where he goes.
+        gone = threading.Event()
+        windows = self._windows(runs, edges, room, gone)
         with ThreadPoolExecutor(1, "cbackprop-reader") as pool:
-            coming = pool.submit(next, windows, None)
-            while (block := coming.result()) is not None:
+            try:
                 coming = pool.submit(next, windows, None)
-                yield block
+                while (block := coming.result()) is not None:
+                    coming = pool.submit(next, windows, None)
+                    yield block
+            finally:
+                gone.set()
 
     def _windows(
-        self, runs: list[Run], edges: list[tuple[int, int]], room: list[Array] | None
+        self,
+        runs: list[Run],
+        edges: list[tuple[int, int]],
+        room: list[Array] | None,
+        gone: threading.Event,
     ) -> Iterator[Block]:
         reader = Reader(self._source)
         for number, (start, stop) in enumerate(edges):
@@ -332,12 +341,13 @@ class Chunks:
             X = np.empty(shape, self.dtype) if room is None else room[number % 2][: shape[0]]
             rest: list[list[Array]] = [[], []]
             at = 0
-            for run in _cut(runs, start, stop):
-                for piece in reader.rows(run):
-                    X[at : at + len(piece[0])] = piece[0]
-                    at += len(piece[0])
-                    for parts, part in zip(rest, piece[1:], strict=False):
-                        parts.append(part)
+            for piece in (piece for run in _cut(runs, start, stop) for piece in reader.rows(run)):
+                if gone.is_set():
+                    return
+                X[at : at + len(piece[0])] = piece[0]
+                at += len(piece[0])
+                for parts, part in zip(rest, piece[1:], strict=False):
+                    parts.append(part)
             if at:
                 yield (X, *(np.concatenate(parts) for parts in rest if parts))
             else:  # a rank's share of few rows

@@ -3,6 +3,7 @@
 import os
 import pickle
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -383,8 +384,6 @@ def test_arguments_that_are_refused(call, error, message, tmp_path):
 
 
 def test_whoever_leaves_early_leaves_no_thread():
-    import threading
-
     data = open_arrays(X, LABELS, group_rows=50, window_rows=100)
     assert isinstance(data, Chunks)
 
@@ -404,6 +403,29 @@ def test_whoever_leaves_early_leaves_no_thread():
     with pytest.raises(KeyError) as caught:
         network().train(data, callbacks=[Fail()])
     assert not readers(), caught  # whose frames are still there
+
+
+def test_whoever_leaves_does_not_wait_for_the_window():
+    arrived, go, taken = threading.Event(), threading.Event(), []
+
+    class Slow:
+        shape, dtype = X.shape, X.dtype
+
+        def __getitem__(self, rows):
+            taken.append(rows.start)
+            if rows.start == 450:
+                arrived.set()
+                assert go.wait(60)
+            return X[rows]
+
+    blocks = iter(open_arrays(Slow(), LABELS, group_rows=1, window_rows=400))
+    next(blocks)
+    assert arrived.wait(60)
+    timer = threading.Timer(1, go.set)
+    timer.start()
+    blocks.close()  # while the second window is being read
+    timer.join()
+    assert max(taken) <= 451
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
