@@ -556,6 +556,24 @@ def test_what_a_streamed_file_cannot_have(
     assert message in refused(capsys, "train", "d.parquet", "--stream", *options)
 
 
+def test_a_file_larger_than_memory_is_refused_before_it_is_read(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cbackprop.io import parquet
+
+    write_numbers("d.parquet")
+    command = ["train", "d.parquet", *LABELS_OF_TREES, "--epochs", "1"]
+    free = parquet.free_memory()
+    assert free is None or free > 2**20
+    monkeypatch.setattr(parquet, "free_memory", lambda: 300 * 5 * 8 - 1)
+    message = refused(capsys, *command)
+    assert "d.parquet: 300 rows of 5 columns are 1.2e-05 GB as numbers, more than the" in message
+    assert "train with --stream, or split the file" in message
+    assert run(capsys, *command, "--stream")[0] == 0
+    monkeypatch.setattr(parquet, "free_memory", lambda: 300 * 5 * 8)
+    assert run(capsys, *command)[0] == 0
+
+
 def test_files_that_cannot_be_streamed(capsys: pytest.CaptureFixture[str]) -> None:
     write_trees()
     for name in ("trees.csv", "digits"):
