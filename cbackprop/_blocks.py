@@ -6,18 +6,18 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cbackprop import _options, _run, _training
 from cbackprop import _validation as check
-from cbackprop._chunks import Chunks
 from cbackprop._monitors import Monitor, warn_of_layers
 from cbackprop.history import History
 
 if TYPE_CHECKING:
+    from cbackprop._chunks import Chunks
     from cbackprop.network import Network
 
 Array = NDArray[Any]
@@ -34,15 +34,20 @@ NEED_ALL_ROWS = {
 NO_SHAPE = (0, 0, 0, 0)
 
 
+def on_disk(data: Any) -> TypeGuard[Chunks]:
+    """Whether it is Chunks, whose module only those import who open some."""
+    return hasattr(data, "window_rows")
+
+
 def refuse(
     data: Any, given: dict[str, Any], class_weight: Any, monitors: Sequence[Monitor]
 ) -> None:
     """Arguments that blocks cannot have; of chunks the number of rows is known."""
-    if isinstance(data, Chunks) and not len(data):
+    if on_disk(data) and not len(data):
         raise ValueError("X has no rows, expected at least one sample")
     for name, need in NEED_ALL_ROWS.items():
         value = given[name]
-        if value is None or (name in ("l1", "l2") and isinstance(data, Chunks)):
+        if value is None or (name in ("l1", "l2") and on_disk(data)):
             continue
         if np.ndim(value):  # weights of rows
             raise ValueError(f"{name} with blocks needs {need}")
@@ -70,7 +75,7 @@ def refuse_checkpoint(data: Any, keeper: Any) -> None:
     only of data that can tell whether it is the same."""
     if keeper is None:
         return
-    if not isinstance(data, Chunks):
+    if not on_disk(data):
         raise ValueError("checkpoint with blocks is not there; call net.save in a callback")
     if keeper.plan.every_epochs is None:
         raise ValueError("checkpoint of chunks is written after epochs; give every_epochs=")
@@ -128,7 +133,7 @@ def run(
         if call.keeper.complete:
             return history
     before = net.classes, net.steps
-    if isinstance(blocks, Chunks) and net.classes is None:
+    if on_disk(blocks) and net.classes is None:
         net.classes = _classes(net, blocks)
     try:
         _epochs(net, call, blocks, read, between, epochs - len(history))
@@ -153,7 +158,7 @@ def _classes(net: Network, chunks: Chunks) -> Array | None:
 @contextlib.contextmanager
 def _in_turn(net: Network, call: _run.Call, data: Iterable[Any]) -> Iterator[Iterable[Any]]:
     # The blocks of the epoch that comes.
-    if not isinstance(data, Chunks):
+    if not on_disk(data):
         yield data
         return
     epoch = net._position.epoch
@@ -165,7 +170,7 @@ def _in_turn(net: Network, call: _run.Call, data: Iterable[Any]) -> Iterator[Ite
 def _of_all(part: _run.Call, data: Iterable[Any]) -> _run.Call:
     # lambda / n of chunks is that of all rows, where the core divides by the window's; and a
     # full batch is not shuffled.
-    if not isinstance(data, Chunks):
+    if not on_disk(data):
         return part
     share, n = part.n / len(data), len(data)
     return part._replace(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -317,6 +316,8 @@ class Chunks:
         self, runs: list[Run], edges: list[tuple[int, int]], room: list[Array] | None
     ) -> Generator[Block, None, None]:
         # One window ahead of its user, in a thread, which stops soon where he goes.
+        from concurrent.futures import ThreadPoolExecutor
+
         gone = threading.Event()
         windows = self._windows(runs, edges, room, gone)
         with ThreadPoolExecutor(1, "cbackprop-reader") as pool:

@@ -29,7 +29,7 @@ def _names(function: Any) -> set[str]:
 def train_many(
     specs: Iterable[Mapping[str, Any]],
     X: Any,
-    y: Any,
+    y: Any = None,
     *,
     executor: Executor | Client | None = None,
     on_error: str = "yield",
@@ -42,7 +42,7 @@ def train_many(
     specs : iterable of dict
         ``sizes`` and any arguments of `Network` and `Network.train`.
     X, y
-        As for `Network.train`; the networks share them.
+        As for `Network.train`; the networks share them. Of Chunks, each reads for itself.
     executor : concurrent.futures.Executor or distributed.Client, optional
         Where to train. Default: a thread for each processor, each network on one thread of
         its own, outside the GIL. Process pools and ``mpi4py.futures.MPIPoolExecutor`` find X in a
