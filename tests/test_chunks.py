@@ -10,6 +10,7 @@ import pytest
 
 from cbackprop import Checkpoint, Network, train_many
 from cbackprop.datasets import Chunks, open_arrays, open_parquet
+from cbackprop.io import tables
 
 RNG = np.random.default_rng(4)
 N = 503
@@ -340,6 +341,14 @@ def test_files_that_are_none_or_change(tmp_path, opened):
         open_parquet(tmp_path / "junk", target="y")
     with pytest.raises(ValueError, match="not a usable NPY array"):
         open_arrays(tmp_path / "junk", LABELS)
+    for header in (b"{'descr': '<f4', 'shape': (3,", b"{'descr': ('<f4', (2,)), 'shape': (3, 4), "
+                   b"'fortran_order': False}\n"):  # fmt: skip
+        content = b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header
+        (tmp_path / "junk").write_bytes(content)
+        with pytest.raises(ValueError, match="junk: not a usable NPY array"):
+            open_arrays(tmp_path / "junk", LABELS)
+        with pytest.raises(ValueError, match="junk: not a usable NPY array"):
+            tables.read_table(str(tmp_path / "junk"))
     with pytest.raises(FileNotFoundError):
         open_parquet(tmp_path / "absent", target="y")
     np.save(tmp_path / "F.npy", np.asfortranarray(X))

@@ -7,6 +7,7 @@ import io
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -82,10 +83,15 @@ class Npy:
                 version = npy.read_magic(stream)
                 read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
                 shape, is_fortran, self.dtype = read(stream)
-            except (ValueError, TypeError, EOFError) as error:
+            except (ValueError, TypeError, EOFError, RecursionError, TokenError) as error:
                 _opening.not_npy(path, error)
             self.begin = stream.tell()
-        if self.dtype.hasobject or not shape or (columns is not None and len(shape) != 2):
+        if (
+            self.dtype.kind not in "buifSU"
+            or self.dtype.subdtype
+            or not shape
+            or (columns is not None and len(shape) != 2)
+        ):
             _opening.not_npy(path, f"dtype {self.dtype} of shape {shape}")
         _opening.in_row_order(path, is_fortran and len(shape) > 1)
         self.width = math.prod(shape[1:])

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from tokenize import TokenError
 from typing import IO, Any, BinaryIO
 
 import numpy as np
@@ -468,7 +469,7 @@ def _read_npy(stream: IO[bytes], size: int, name: str) -> NDArray[Any]:
             raise ValueError(f"{size} bytes, expected {expected} for shape {shape} of {dtype}")
         stream.seek(0)
         return npy.read_array(stream, allow_pickle=False)
-    except (ValueError, TypeError, EOFError, RecursionError, MemoryError) as error:
+    except (ValueError, TypeError, EOFError, RecursionError, MemoryError, TokenError) as error:
         raise ValueError(f"{name}: not a usable NPY array: {error}") from None
 
 
