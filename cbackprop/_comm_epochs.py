@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cbackprop import _engine, _options, _run, _updates
 from cbackprop import _validation as check
-from cbackprop._blocks import Targets, close_epoch, unpacked
+from cbackprop._blocks import Targets, classes_of, close_epoch, in_turn, of_all, on_disk, unpacked
 from cbackprop._comm import Exchange, refuse_different
 from cbackprop._comm_rows import planes_of, train_rows, windows
 from cbackprop._monitors import warn_of_layers
@@ -53,22 +53,26 @@ def run(net: Network, call: _run.Call) -> History:
 def run_blocks(
     net: Network, call: _run.Call, blocks: Iterable[Any], read: Callable[[Any, Any, Any], _run.Call]
 ) -> History:
-    """As `_blocks.run`: block b is that of all ranks together, in their order."""
+    """As `_blocks.run`: block b is that of all ranks together, in their order; of chunks, which all
+    have, each reads its rows of every window."""
     exchange = call.exchange
     if exchange.rank:
-        call = call._replace(progress=None)
+        call = call._replace(progress=None, keeper=None)
     _look_ahead(net, call)
-    exchange.agree(None, _settings(net, call))
+    same = {"data": blocks._digest() if on_disk(blocks) else "an iterable"}
+    exchange.agree(None, {**_settings(net, call), **same})
     history = History()
     between = _run.Between(net, call, history)
+    epochs = _resumed(net, call, between)
     _take_over(net, call)
-    for epoch in range(call.epochs):
+    _learn_classes(net, exchange, blocks)
+    for epoch in range(len(history), epochs):
         began, targets, before, rate = time.perf_counter(), Targets(), (0, 0, 0), None
-        for number, part in _parts(net, between, blocks, read):
+        for number, part in _parts(net, call, between, blocks, read):
             whole = _whole(part)
             history.score_name, variance = _run.score_terms(whole.target, None, whole.weights)
             hold = net._alone if epoch == number == 0 else net._again
-            part = part._replace(weights=whole.weights)
+            part = of_all(part._replace(weights=whole.weights), exchange.total, blocks)
             first = train_rows(net, part, between, hold, number, before)
             if first is None:
                 return _ended(exchange, between)
@@ -88,18 +92,34 @@ def run_blocks(
     return _ended(exchange, between)
 
 
+def _learn_classes(net: Network, exchange: Exchange, blocks: Iterable[Any]) -> None:
+    # Before the first window, which may lack a label.
+    error = None
+    try:
+        net.classes = classes_of(net, blocks)
+    except BaseException as failure:
+        error = failure
+    exchange.tell(None, error)
+
+
+def _turns(net: Network, call: _run.Call, blocks: Iterable[Any]) -> Iterator[Any]:
+    with in_turn(net, call, blocks, call.exchange.rank, call.exchange.ranks) as turns:
+        yield from turns
+
+
 def _parts(
     net: Network,
+    call: _run.Call,
     between: _run.Between,
     blocks: Iterable[Any],
     read: Callable[[Any, Any, Any], _run.Call],
 ) -> Iterator[tuple[int, _run.Call]]:
     # The blocks of an epoch, each with this rank's rows of it, until no rank has one left.
-    exchange, rest, over = between.call.exchange, None, False
+    exchange, rest, over = call.exchange, None, False
     for number in itertools.count():
         data, error, part = None, None, None
         try:
-            rest = iter(blocks) if rest is None else rest
+            rest = _turns(net, call, blocks) if rest is None else rest
             block = None if over else next(rest, None)
             over = block is None
             data = None if block is None else unpacked(block, number)

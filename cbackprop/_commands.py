@@ -19,7 +19,7 @@ from cbackprop import activations as activation_rows
 from cbackprop._output import CommandFailedError, file_for
 from cbackprop.datasets import Dataset, load_digits
 from cbackprop.io import tables
-from cbackprop.io.columns import Columns
+from cbackprop.io.columns import Columns, Reading
 
 __all__ = [
     "CommandFailedError",
@@ -136,10 +136,21 @@ def read(
     need_target: bool = True,
     known: Columns | None = None,
 ) -> tables.Table:
-    return tables.read_table(
-        source,
+    labels = getattr(arguments, "labels", None) if source == arguments.data else None
+    reading = reading_of(arguments, source, task, need_target, known)
+    return tables.read_table(source, labels=labels, **vars(reading))
+
+
+def reading_of(
+    arguments: argparse.Namespace,
+    source: str,
+    task: str,
+    need_target: bool = True,
+    known: Columns | None = None,
+) -> Reading:
+    """How the options say a source is to be read."""
+    return Reading(
         target=arguments.target,
-        labels=getattr(arguments, "labels", None) if source == arguments.data else None,
         header=arguments.header,
         task=task,
         need_target=need_target,

@@ -105,6 +105,7 @@ PAGES = {
             "cbackprop train fashion-mnist --output sigmoid --cost quadratic --learning-rate 3",
             "cbackprop train more.csv --start iris.model --epochs 10 --save iris.model",
             "gunzip -c flights.csv.gz | cbackprop train - --target delay --missing mean",
+            "cbackprop train taxi.parquet --target tip --scale standard --stream --save tip.model",
         ),
         "files:\n"
         "  MODEL  one file with the network, the state of its training and what was learned of\n"

@@ -265,6 +265,15 @@ def smoothed(amount: Any, target: Target, n_out: int, dtype: np.dtype[Any]) -> T
     return Target(dense, _engine.Targets(dense), target.classes, ARGMAX)
 
 
+def steps_of_decay(rule: Any, rate: Any, l2: float, n: int) -> None:
+    """l2 that leaves the weights' sign alone, where sgd's step is known."""
+    if rule.name == "sgd" and isinstance(rate, float) and rate * l2 >= n:
+        raise ValueError(
+            f"l2 = {l2!r} with learning_rate = {rate!r} and {n} samples would turn the weights' "
+            "sign; expected learning_rate * l2 < samples"
+        )
+
+
 def keeper(checkpoint: Any, resume: Any) -> Any:
     """What writes the checkpoints of a call, or None."""
     if checkpoint is None:

@@ -24,6 +24,7 @@ from cbackprop import (
     optimizers,
     schedules,
 )
+from cbackprop._chunks import Chunks
 from cbackprop._commands import hyphenated, names, save
 from cbackprop._names import unknown
 from cbackprop._train_data import Data
@@ -127,7 +128,8 @@ def _network(arguments: argparse.Namespace, data: Data) -> Network:
     if scale is None:
         scale = data.table.input_scale
     elif isinstance(scale, str):
-        scale, shift = tables.scaling(scale, X, None if columns is None else columns.hot)
+        hot = None if columns is None else columns.hot
+        scale, shift = X.scaling(scale) if isinstance(X, Chunks) else tables.scaling(scale, X, hot)
     net = Network(
         [X.shape[1], *form["layers"], data.outputs],
         activation=_one_or_list(form["activation"]),
@@ -151,7 +153,9 @@ def _one_or_list(text: str) -> Any:
     return parts if len(parts) > 1 else text
 
 
-def _note_large_inputs(net: Network, X: NDArray[Any]) -> None:
+def _note_large_inputs(net: Network, X: NDArray[Any] | Chunks) -> None:
+    if isinstance(X, Chunks):
+        X = X.share(0, max(1, len(X) // 1000)).load()[0]
     largest = float(np.abs(X[:1000] * net.input_scale + net.input_shift).max())
     if largest > _LARGE_INPUT:
         note = f"inputs reach {largest:.4g}; --scale standard often trains better"
@@ -181,16 +185,19 @@ def _trained(arguments: argparse.Namespace, net: Network, data: Data, comm: Any)
     if arguments.early_stopping is not None:
         stopping = EarlyStopping(patience=arguments.early_stopping)
     same = {name: getattr(arguments, name) for name in _SAME}
-    mine = slice(None)  # rows; of several ranks an even share
-    if comm is not None:
+    X, y, weights = data.X, data.y, data.weights
+    if comm is not None:  # of several ranks, an even share of the rows each
         same |= {"comm": comm, "deterministic": arguments.deterministic}
-        mine = slice(*(len(data.X) * rank // comm.size for rank in (comm.rank, comm.rank + 1)))
+        if y is not None and not isinstance(X, Chunks):  # of which each reads its own
+            mine = slice(*(len(X) * rank // comm.size for rank in (comm.rank, comm.rank + 1)))
+            X, y = X[mine], y[mine]
+            weights = None if weights is None else weights[mine]
     try:
         return net.train(
-            data.X[mine],
-            data.y[mine],
+            X,
+            y,
             validation_data=data.validation,
-            sample_weight=None if data.weights is None else data.weights[mine],
+            sample_weight=weights,
             class_weight=_class_weight(arguments.class_weight, net),
             shuffle=not arguments.no_shuffle,
             learning_rate=eta,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbackprop import Network
+from cbackprop._chunks import Chunks
 from cbackprop._commands import is_regression, read
 from cbackprop.io import tables
 from cbackprop.io.columns import Columns
@@ -26,7 +27,7 @@ class Data(NamedTuple):
     table : Table
         DATA as it was read.
     X, y : ndarray
-        Inputs and labels or real targets.
+        Inputs and labels or real targets. With ``--stream`` X is Chunks, which have y, and y None.
     weights : ndarray or None
         The weight of each row.
     test, validation : (X, y), or None
@@ -41,8 +42,8 @@ class Data(NamedTuple):
     """
 
     table: tables.Table
-    X: Array
-    y: Array
+    X: Array | Chunks
+    y: Array | None
     weights: Array | None
     test: tuple[Array, Array] | None
     validation: tuple[Array, Array] | None
@@ -55,6 +56,8 @@ class Data(NamedTuple):
 def gather(arguments: argparse.Namespace, start: Network | None) -> Data:
     """Read all that is named, for a new network or for the one to go on with."""
     _refuse_twice(arguments)
+    if arguments.stream:
+        return _streamed(arguments, start)
     known = None if start is None else start._columns
     asked = arguments.task
     if start is not None:
@@ -92,6 +95,30 @@ def gather(arguments: argparse.Namespace, start: Network | None) -> Data:
         outputs, what = len(classes), f"{len(classes)} classes"
     held_out = None if X_test is None else (X_test, _targets(y_test, classes, test or table))
     return Data(table, X, y, weights, held_out, validation, columns, classes, outputs, what)
+
+
+def _streamed(arguments: argparse.Namespace, start: Network | None) -> Data:
+    """As `gather`; of DATA the targets alone are read before the training."""
+    from cbackprop import _train_stream
+
+    chunks, held, distinct, columns, task = _train_stream.gather(arguments, start)
+    classes, outputs, what = None, 1, "1 real target"
+    if task == "classify":
+        classes = _classes(arguments, distinct, start)
+        _targets(distinct.y, classes, distinct)
+        outputs, what = len(classes), f"{len(classes)} classes"
+    elif arguments.classes:
+        raise ValueError("--classes: the target is real numbers; add --task classify")
+
+    def beside(source: str | None) -> tuple[Array, Array] | None:
+        table = _train_stream.read_beside(arguments, source, task, columns)
+        return None if table is None else (table.X, _targets(table.y, classes, table))
+
+    test, validation = beside(arguments.test), beside(arguments.validation)
+    if held is not None:
+        X, y = held.load()[:2]
+        test = X, _targets(y, classes, distinct)
+    return Data(distinct, chunks, None, None, test, validation, columns, classes, outputs, what)
 
 
 def _refuse_twice(arguments: argparse.Namespace) -> None:

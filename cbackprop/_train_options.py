@@ -131,6 +131,12 @@ def _data_options(group: argparse._ActionsContainer) -> None:
     about = "part of the training rows held out to watch; default: 0"
     add("--validation-split", type=float, default=0.0, metavar="PART", help=about)
     add("--test", metavar="DATA", help="data to score the trained network on")
+    add(
+        "--stream",
+        action="store_true",
+        help="leave DATA, a Parquet or NPY file, on disk and read it while training, a window of "
+        "some 64 MB at a time: for data larger than memory; columns of numbers only",
+    )
     add("--test-fraction", type=float, metavar="PART", help="hold out this part of the rows")
 
 

@@ -128,6 +128,8 @@ def as_array(name: str, values: Any) -> Array:
         return values
     if hasattr(values, "toarray") and hasattr(values, "tocsr"):
         raise TypeError(f"{name} is a sparse matrix; pass {name}.toarray()")
+    if hasattr(values, "window_rows"):
+        raise TypeError(f"{name} is Chunks: give them to train alone, without y, or their load()")
     if isinstance(values, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array; fill it first: {name}.filled(value)")
     try:
@@ -218,7 +220,7 @@ def targets(
     if len(array) != m:
         raise ValueError(f"{name} has {len(array)} rows but X has {m}")
     subset, of_binary = score_kinds(cost)
-    if array.ndim == 1 and _are_labels(array, n_out, output, cost, classes):
+    if array.ndim == 1 and are_labels(array, n_out, output, cost, classes):
         index, classes = _label_indices(name, array, n_out, classes)
         return Target(index, _engine.Targets(index), classes, ARGMAX if n_out > 1 else subset)
     if array.ndim == 1:
@@ -258,9 +260,10 @@ def _refuse_targets(name: str, array: Array, cost: costs.Cost, dtype: np.dtype[A
         )
 
 
-def _are_labels(
+def are_labels(
     y: Array, n_out: int, output: Activation, cost: costs.Cost, classes: Array | None
 ) -> bool:
+    """Whether y (m,) holds labels, not real targets."""
     if n_out > 1 or classes is not None or y.dtype.kind not in "biuf":
         return True
     return (output.name == "sigmoid" or not cost.threshold) and y.dtype.kind in "biu"

@@ -1,7 +1,8 @@
-"""Data sets: the embedded digits, and files in the IDX format of MNIST.
+"""Data sets: the embedded digits, files in the IDX format of MNIST, and data larger than memory.
 
 Nothing here is downloaded. The embedded digits come with the package; MNIST and Fashion-MNIST
-are read from files that are already on the machine.
+are read from files that are already on the machine. Parquet files and arrays that do not fit into
+memory are opened, and read while a network trains.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import gzip
 import math
 import os
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -18,7 +20,20 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Dataset", "load_digits", "load_fashion_mnist", "load_idx", "load_mnist"]
+from cbackprop import _opening
+from cbackprop import _validation as check
+from cbackprop._chunks import Chunks, Run
+
+__all__ = [
+    "Chunks",
+    "Dataset",
+    "load_digits",
+    "load_fashion_mnist",
+    "load_idx",
+    "load_mnist",
+    "open_arrays",
+    "open_parquet",
+]
 
 # IDX type codes, third byte of the file; the format is big-endian throughout.
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -200,6 +215,130 @@ def load_fashion_mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
     """
     remedy = "apt-get install dataset-fashion-mnist, or put the four files into one of these places"
     return _load_images("fashion-mnist", folder, [Path(_DEBIAN_FASHION_MNIST)], remedy)
+
+
+def open_parquet(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    target: str | Sequence[str],
+    features: Sequence[str] | None = None,
+    sample_weight: str | None = None,
+    dtype: str | None = None,
+    window_rows: int | None = None,
+) -> Chunks:
+    """Open Parquet files that stay on disk: `Network.train` reads them by row groups.
+
+    Parameters
+    ----------
+    paths : path, or a sequence of some
+        Several files are one data set, one after the other.
+    target : str or sequence of str
+        The column of labels (whole numbers or text) or of real targets; several of real targets.
+    features : sequence of str, optional
+        The inputs, columns of numbers or booleans. Default: all other columns.
+    sample_weight : str, optional
+        The column of the rows' weights.
+    dtype : {"float32", "float64"}, optional
+        Of X in memory. Default: the smallest of uint8, float32 and float64 that holds what the
+        columns hold. "float32" halves the memory of columns of float64, without a change of bits
+        for float32 networks.
+    window_rows : int, optional
+        Rows that are mixed with each other; two times as many are in memory. Default: as many as
+        64 MiB hold.
+
+    Returns
+    -------
+    Chunks
+
+    Raises
+    ------
+    ValueError
+        A file is damaged, or has no such column, or one of another kind. Missing values, NaN and
+        infinity are refused where they are read, with row and column.
+    OSError
+        A file cannot be read.
+    ImportError
+        pyarrow is not installed.
+
+    Examples
+    --------
+    >>> from cbackprop.datasets import open_parquet
+    >>> data = open_parquet("taxi.parquet", target="tip")  # doctest: +SKIP
+    >>> scale, shift = data.scaling()  # doctest: +SKIP
+    """
+    from cbackprop.io.parquet_chunks import ParquetFiles
+
+    targets = _opening.names("target", target)
+    inputs = None if features is None else _opening.names("features", features)
+    weight = None if sample_weight is None else _opening.names("sample_weight", sample_weight)[0]
+    _opening.apart(inputs, [*targets, *([] if weight is None else [weight])])
+    source = ParquetFiles(_opening.paths(paths), targets, inputs, weight, _opening.dtype(dtype))
+    runs = [Run(i, 0, length) for i, length in enumerate(source.lengths)]
+    return Chunks(source, runs, window_rows)
+
+
+def open_arrays(
+    X: Any,
+    y: Any,
+    sample_weight: Any = None,
+    *,
+    group_rows: int | None = None,
+    window_rows: int | None = None,
+) -> Chunks:
+    """Arrays that stay on disk: `Network.train` reads them by slices of rows.
+
+    Parameters
+    ----------
+    X, y, sample_weight
+        Each the path of an NPY file; or whatever has a shape, a dtype and slices of rows: a
+        memory-mapped array, a data set of h5py or zarr. Or a list of such, one after the other.
+    group_rows : int, optional
+        Rows that are read in one go. Default: as many as 4 MiB hold.
+    window_rows : int, optional
+        Rows that are mixed with each other; two times as many are in memory. Default: as many as
+        64 MiB hold.
+
+    Returns
+    -------
+    Chunks
+
+    Raises
+    ------
+    ValueError, TypeError
+        The arrays do not belong together, are not of numbers, or a file is no NPY file.
+    OSError
+        A file cannot be read.
+
+    Notes
+    -----
+    Files are read, not mapped: mapped pages count as the process's memory, and a file that is cut
+    short kills it.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from cbackprop.datasets import open_arrays
+    >>> folder = tempfile.mkdtemp()
+    >>> names = [os.path.join(folder, name) for name in ("X.npy", "y.npy")]
+    >>> np.save(names[0], np.zeros((5000, 3), np.float32))
+    >>> np.save(names[1], np.arange(5000) % 2)
+    >>> open_arrays(*names, window_rows=1000)
+    <Chunks of 5,000 rows, 3 inputs in float32, 1,000 rows a window>
+    """
+    from cbackprop.io.array_chunks import Arrays
+
+    given = {"X": X, "y": y} | ({} if sample_weight is None else {"sample_weight": sample_weight})
+    columns = [_opening.arrays(name, value) for name, value in given.items()]
+    for name, column in zip(given, columns, strict=True):
+        _opening.as_many_parts(name, len(column), len(columns[0]))
+    parts = list(zip(*columns, strict=True))
+    for i, part in enumerate(parts):
+        _opening.part(i, part, parts[0][0].shape[-1])
+    group = None if group_rows is None else check.integer("group_rows", group_rows, 1)
+    source = Arrays(parts, group)
+    _opening.some_rows("X", source.lengths)
+    runs = [Run(i, 0, length) for i, length in enumerate(source.lengths)]
+    return Chunks(source, runs, window_rows)
 
 
 def _read_stream(raw: IO[bytes], name: str) -> NDArray[Any]:

@@ -29,7 +29,7 @@ def _names(function: Any) -> set[str]:
 def train_many(
     specs: Iterable[Mapping[str, Any]],
     X: Any,
-    y: Any,
+    y: Any = None,
     *,
     executor: Executor | Client | None = None,
     on_error: str = "yield",
@@ -42,12 +42,15 @@ def train_many(
     specs : iterable of dict
         ``sizes`` and any arguments of `Network` and `Network.train`.
     X, y
-        As for `Network.train`; the networks share them.
+        As for `Network.train`; the networks share them. Of Chunks, each reads for itself.
     executor : concurrent.futures.Executor or distributed.Client, optional
         Where to train. Default: a thread for each processor, each network on one thread of
-        its own, outside the GIL. A process pool of this machine finds the data in a file, mapped
-        into memory; a Dask cluster, by its client or the client's executor, is sent them once,
-        and trains the networks of a worker that is lost anew, with the same bits.
+        its own, outside the GIL. Process pools and ``mpi4py.futures.MPIPoolExecutor`` find X in a
+        file, mapped into memory (workers that do not see this machine's files are sent it); a Dask
+        cluster, by its client or the client's executor, is sent the data once, and trains the
+        networks of a worker that is lost anew, with the same bits. Where a lost worker is the end
+        of a process pool, its networks are failures to be trained again; of an MPI job it is the
+        end.
     on_error : "yield" or "raise"
         Whether a failure is a result like the others, or ends all.
     **common
@@ -88,25 +91,40 @@ def train_many(
 def _results(
     jobs: list[dict[str, Any]], X: Any, y: Any, executor: Any, fail: bool
 ) -> Iterator[tuple[int, Network | None, History | BaseException]]:
-    from concurrent.futures import ThreadPoolExecutor, as_completed
+    from concurrent.futures import ThreadPoolExecutor
+    from queue import SimpleQueue
 
     own = ThreadPoolExecutor(_threads.available()) if executor is None else None
     pool = own or executor
     # In threads of this process what is not wanted any more is stopped; elsewhere it ends.
     brake = _job.Brake() if isinstance(pool, ThreadPoolExecutor) else None
-    futures: dict[Future[tuple[Network, History]], int] = {}
-    with _lent(pool, X, y) as (pool, X, y):
+    futures: dict[Future[tuple[Network, History] | None], int] = {}
+    ended: SimpleQueue[Future[tuple[Network, History] | None]] = SimpleQueue()
+
+    def submit(i: int, X: Any, y: Any) -> None:
+        future = pool.submit(_train, jobs[i], X, y, brake)
+        futures[future] = i
+        future.add_done_callback(ended.put)
+
+    with _lent(pool, X, y) as (pool, X_there, y_there):
         try:
-            for i, job in enumerate(jobs):
-                futures[pool.submit(_train, job, X, y, brake)] = i
-            for future in as_completed(futures):
-                error = future.exception()
-                if error is None:
-                    yield futures[future], *future.result()
-                elif fail:
-                    raise error
-                else:
-                    yield futures[future], None, error
+            for i in range(len(jobs)):
+                submit(i, X_there, y_there)
+            left = len(jobs)
+            while left:
+                future = ended.get()
+                i, error = futures[future], future.exception()
+                result = future.result() if error is None else None
+                if error is None and result is None:
+                    submit(i, X, y)
+                    continue
+                left -= 1
+                if result is not None:
+                    yield i, *result
+                elif error is not None:
+                    if fail:
+                        raise error
+                    yield i, None, error
         finally:
             for future in futures:
                 future.cancel()
@@ -128,7 +146,9 @@ def _lent(pool: Any, X: Any, y: Any) -> Iterator[tuple[Any, Any, Any]]:
     if hasattr(client, "scatter"):  # Dask
         X, y = client.scatter([_Whole(X), _Whole(y)], broadcast=True, hash=False)
         yield pool if pool is not client else client.get_executor(pure=False), X, y
-    elif isinstance(pool, ProcessPoolExecutor) and isinstance(X, np.ndarray):
+    elif isinstance(X, np.ndarray) and (
+        isinstance(pool, ProcessPoolExecutor) or type(pool).__module__.startswith("mpi4py.")
+    ):
         with tempfile.TemporaryDirectory(prefix="cbackprop-") as folder:
             path = Path(folder, "X.npy")
             np.save(path, X, allow_pickle=False)
@@ -151,13 +171,18 @@ def _found(value: Any) -> Any:
 
 def _train(
     job: dict[str, Any], X: Any, y: Any, brake: _job.Brake | None
-) -> tuple[Network, History]:
+) -> tuple[Network, History] | None:
+    # None: this worker does not see the file that X is in.
+    try:
+        X = _found(X)
+    except FileNotFoundError:
+        return None
     its_own = _names(Network)
     about = {name: value for name, value in job.items() if name in its_own}
     rest = {name: value for name, value in job.items() if name not in {*about, "sizes"}}
     net = Network(job["sizes"], **about)
     net._engine.brake = brake
     try:
-        return net, net.train(_found(X), _found(y), **rest)
+        return net, net.train(X, _found(y), **rest)
     finally:
         net._engine.brake = None

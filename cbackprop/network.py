@@ -345,15 +345,15 @@ class Network(Exchange):
 
         Parameters
         ----------
-        X : array-like (n, n_0), or iterable of (X, y) or (X, y, sample_weight)
-            uint8, float32 and float64 are read in place, whatever their strides. Of an
-            iterable, for data larger than memory, an epoch is all blocks in turn, rows shuffled
-            within their block; each epoch iterates afresh. A broken epoch of blocks is not
-            finished by the next call. Give ``classes`` to the network where the first block
-            may lack a label.
+        X : array-like (n, n_0), Chunks, or iterable of (X, y) or (X, y, sample_weight)
+            uint8, float32 and float64 are read in place, whatever their strides. For data larger
+            than memory: what `cbackprop.datasets.open_parquet` and ``open_arrays`` return; or an
+            iterable, of which an epoch is all blocks in turn, rows shuffled within their block;
+            each epoch iterates afresh. A broken epoch of either is not finished by the next call.
+            Of an iterable, give ``classes`` to the network where the first block may lack a label.
         y : array-like, optional
             Labels (n,); or targets (n, n_L), one-hot or real; or real targets (n,) for one
-            output. None: X is an iterable of blocks.
+            output. None: X is Chunks, or an iterable of blocks.
         epochs : int
             Passes over the data.
         batch_size : int
@@ -561,15 +561,19 @@ class Network(Exchange):
             monitors, shown, stopping, callbacks, bf16, comm, batch_size,
             keeper,
         )  # fmt: skip
-        if keeper is not None and (blocks or lbfgs):
-            what = "blocks" if blocks else "optimizer 'lbfgs'"
-            raise ValueError(f"checkpoint with {what} is not there; call net.save in a callback")
+        if keeper is not None and lbfgs:
+            raise ValueError(
+                "checkpoint with optimizer 'lbfgs' is not there; call net.save in a callback"
+            )
         if blocks and lbfgs:
             raise ValueError("optimizer 'lbfgs' needs all rows at once, not blocks")
         if blocks:
             given = {"l1": l1, "l2": l2, "validation_split": validation_split}
-            _blocks.refuse({**given, "sample_weight": sample_weight}, class_weight, monitors)
+            given["sample_weight"] = sample_weight
+            _blocks.refuse(X, given, class_weight, monitors)
             _blocks.refuse_iterator(X, epochs)
+            _blocks.refuse_checkpoint(X, keeper)
+            _options.steps_of_decay(rule, rate, l2, len(X) if l2 else 1)
             self._check_validation(validation_data, self.classes, None)
 
             def filled(X: Any, y: Any, sample: Any) -> _run.Call:
@@ -577,7 +581,10 @@ class Network(Exchange):
                                   epochs, n_threads, comm)  # fmt: skip
                 return _run.Call._make((*data[:-1], validation_data, *options))
 
+            if keeper is not None:
+                keeper.more = {"class_weight": class_weight, "label_smoothing": label_smoothing}
             blank = _run.Call._make((*[None] * 8, validation_data, *options))
+            blank = blank._replace(batch_size=batch_size)
             with showing:
                 return _blocks.run(self, blank, X, filled)
         with contextlib.nullcontext() if keeper is None else keeper.seed(self):
@@ -594,12 +601,7 @@ class Network(Exchange):
         if lbfgs:
             with showing:
                 return _lbfgs.run(self, call, lbfgs)
-        n = len(call.X) if comm is None else comm.total
-        if rule.name == "sgd" and isinstance(rate, float) and rate * l2 >= n:
-            raise ValueError(
-                f"l2 = {l2!r} with learning_rate = {rate!r} and {n} samples would turn "
-                "the weights' sign; expected learning_rate * l2 < samples"
-            )
+        _options.steps_of_decay(rule, rate, l2, len(call.X) if comm is None else comm.total)
         with showing:
             history = _run.run(self, call)
         if comm is None and keeper is None:

@@ -1317,3 +1317,21 @@ def test_one_network_on_two_ranks(tmp_path):
     assert done.stdout.count("training cost") == 1
     one, two = load(tmp_path / "one"), load(tmp_path / "two")
     assert one.weights[0].tobytes() == two.weights[0].tobytes()
+
+
+def test_ranks_read_their_shares_of_a_streamed_file(tmp_path):
+    mpiexec = Path(sys.executable).with_name("mpiexec")
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pytest.importorskip("mpi4py")
+    if not mpiexec.exists():
+        pytest.skip("no mpiexec beside this Python")
+    X = np.random.default_rng(0).normal(size=(301, 3))
+    columns = {"a": X[:, 0], "b": X[:, 1], "y": X[:, 2]}
+    parquet.write_table(arrow.table(columns), tmp_path / "d", row_group_size=40)
+    train = ["train", str(tmp_path / "d"), "--layers", "4", "--epochs", "2", "--batch-size", "16"]
+    assert main([*train, "--quiet", "--save", str(tmp_path / "1")]) == 0
+    command = [str(mpiexec), "-n", "2", sys.executable, "-P", "-m", "mpi4py", "-m", "cbackprop"]
+    command += [*train, "--mpi", "--deterministic", "--stream", "--save", str(tmp_path / "2")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert load(tmp_path / "1").weights[0].tobytes() == load(tmp_path / "2").weights[0].tobytes()

@@ -477,6 +477,110 @@ def test_an_unknown_word_in_parquet(capsys: pytest.CaptureFixture[str]) -> None:
     assert "d.parquet: row 1, column 'height': 'tall' is not a number" in message
 
 
+def write_numbers(name: str, n: int = 300, **more: Any) -> None:
+    """A Parquet file of three inputs, a label told by the first, and a real target."""
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 3)).astype(np.float32)
+    columns = {
+        "a": X[:, 0], "b": X[:, 1] * 100, "c": X[:, 2], **more,
+        "tree": np.where(X[:, 0] > 0, "ash", "elm"), "height": X[:, 0] - X[:, 1],
+    }  # fmt: skip
+    parquet.write_table(arrow.table(columns), name, row_group_size=50)
+
+
+LABELS_OF_TREES = ["--target", "tree", "--ignore", "height", "--scale", "standard"]
+
+
+def test_a_streamed_file_is_the_file_in_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    write_numbers("d.parquet")
+    common = ["train", "d.parquet", *LABELS_OF_TREES, "--layers", "4", "--epochs", "3"]
+    outputs = []
+    for name, more in (("m", []), ("s", ["--stream"])):
+        code, output, error = run(capsys, *common, *more, "--save", name)
+        assert (code, error) == (0, "")
+        outputs.append(output.replace("saved: s", "saved: m"))
+    assert outputs[0] == outputs[1]
+    memory, stream = cbackprop.load("m"), cbackprop.load("s")
+    assert stream._columns == memory._columns
+    assert stream.classes is not None
+    assert stream.classes.tolist() == ["ash", "elm"]
+    np.testing.assert_allclose(stream.input_scale, memory.input_scale, rtol=1e-12)
+    for w, v in zip(stream.weights, memory.weights, strict=True):
+        np.testing.assert_allclose(w, v, rtol=1e-4, atol=1e-6)
+    assert run(capsys, "predict", "m", "d.parquet") == run(capsys, "predict", "s", "d.parquet")
+    code, output, error = run(capsys, *common, "--stream", "--test-fraction", "0.1")
+    assert (code, error) == (0, "")
+    assert "d.parquet: 270 rows, 3 inputs, 2 classes; 30 rows held out\n" in output
+    assert "test accuracy: " in output
+
+
+def test_streamed_targets_matrices_and_models(capsys: pytest.CaptureFixture[str]) -> None:
+    write_numbers("d.parquet")
+    reals = ["train", "d.parquet", "--ignore", "tree", "--epochs", "1", "--stream", "--save", "m"]
+    assert "3 inputs, 1 real target\n" in run(capsys, *reals)[1]
+    code, output, error = run(
+        capsys, "train", "d.parquet", "--start", "m", "--epochs", "2", "--stream",
+        "--validation", "d.parquet", "--checkpoint", "c", "--save", "m",
+    )  # fmt: skip
+    assert code == 0
+    assert "inputs reach" in error
+    assert "validation r2: " in output
+    assert len(cbackprop.load("m").history) == 3
+    matrix = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    matrix[:, -1] = matrix[:, 0] > 0
+    np.save("d.npy", matrix)
+    for target, what in (("-1", "2 classes"), ("0", "1 real target")):
+        command = ["train", "d.npy", "--target", target, "--epochs", "2"]
+        memory = run(capsys, *command)
+        assert f"d.npy: 200 rows, 3 inputs, {what}\n" in memory[1]
+        assert run(capsys, *command, "--stream") == memory
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--missing", "mean"], "--missing with --stream is not there; fill the gaps in the file"),
+        (["--categorical", "a"], "--categorical with --stream is not there; leave such columns"),
+        (["--validation-split", "0.1"], "--validation-split with --stream is not there; name a"),
+        (["--ignore", "a"], "column 'tree' holds string, expected numbers; name the others in fe"),
+        (["--target", "trees"], "--target trees: no such column in a, b, c, tree, height; did you"),
+        (["--ignore", "tree", "--test-fraction", "2"], "fraction = 2.0 of 300 rows"),
+    ],
+)
+def test_what_a_streamed_file_cannot_have(
+    capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    write_numbers("d.parquet")
+    assert message in refused(capsys, "train", "d.parquet", "--stream", *options)
+
+
+def test_a_file_larger_than_memory_is_refused_before_it_is_read(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cbackprop.io import parquet
+
+    write_numbers("d.parquet")
+    command = ["train", "d.parquet", *LABELS_OF_TREES, "--epochs", "1"]
+    free = parquet.free_memory()
+    assert free is None or free > 2**20
+    monkeypatch.setattr(parquet, "free_memory", lambda: 300 * 5 * 8 - 1)
+    message = refused(capsys, *command)
+    assert "d.parquet: 300 rows of 5 columns are 1.2e-05 GB as numbers, more than the" in message
+    assert "train with --stream, or split the file" in message
+    assert run(capsys, *command, "--stream")[0] == 0
+    monkeypatch.setattr(parquet, "free_memory", lambda: 300 * 5 * 8)
+    assert run(capsys, *command)[0] == 0
+
+
+def test_files_that_cannot_be_streamed(capsys: pytest.CaptureFixture[str]) -> None:
+    write_trees()
+    for name in ("trees.csv", "digits"):
+        message = refused(capsys, "train", name, "--stream")
+        assert f"{name}: --stream reads Parquet and NPY files; leave it out" in message
+
+
 def test_parquet_without_pyarrow(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ CASES = """
 import hashlib
 import numpy as np
 from cbackprop import EarlyStopping, Network
+from cbackprop.datasets import open_arrays
 
 generator = np.random.default_rng(0)
 X = generator.normal(size=(203, 5)).astype("float32")
@@ -65,6 +66,10 @@ cases = {
         class_weight={"no": 2.0}, learning_rate=lambda epoch: 0.1 / (1 + epoch))),
     "blocks of targets": (dict(output="identity"), targets, dict(
         batch_size=1000, sample_weight=weights)),
+    "chunks of words with weights": ({}, words, dict(
+        batch_size=16, sample_weight=weights, optimizer="adam", l2=0.5)),
+    "chunks of targets, in order": (dict(output="identity"), targets, dict(
+        batch_size=1000, shuffle=False)),
 }
 float32_only = {"bf16": (dict(activation="relu"), labels, dict(
     batch_size=50, compute="bf16", optimizer="momentum", sample_weight=weights))}
@@ -100,7 +105,10 @@ def trained(name, comm=None, deterministic=False):
     net = Network([5, wide, wide - 2, width], rng=comm.rank if comm else 0,
                   **{"output": "softmax"} | made)
     for epochs in (1, 1):
-        if name.startswith("blocks"):
+        if name.startswith("chunks"):  # which every rank has
+            chunks = open_arrays(*data, group_rows=10, window_rows=70)
+            history = net.train(chunks, epochs=epochs, **how)
+        elif name.startswith("blocks"):
             history = net.train(blocks_of(data, comm), epochs=epochs, **how)
         else:
             here = data if comm is None else shard(*data, comm=comm)
@@ -440,3 +448,38 @@ say(digest=digest(net, history), epochs=len(history))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads(expected.stdout)[:1]
     assert '"epochs": 6' in done.stdout
+
+
+def test_chunks_go_on_from_a_checkpoint_with_other_ranks(tmp_path):
+    program = """
+class Leave:
+    def on_epoch_end(self, net, history):
+        seen.append(len(history))
+        if len(history) == MOST:
+            raise ArithmeticError("enough")
+seen = []
+def run(extra=0):
+    global net, history
+    net = Network([5, 20, 3], output="softmax", rng=0)
+    data = open_arrays(X, words, weights, group_rows=10, window_rows=70 + extra)
+    history = net.train(data, epochs=5, batch_size=16, optimizer="adam", comm=comm,
+                        deterministic=True, checkpoint=CHECKPOINT, resume=CHECKPOINT is not None,
+                        callbacks=[Leave()])
+attempt(run)
+if not MOST:
+    say(digest=digest(net, history), epochs=len(history))
+    say(seen=seen)
+    attempt(lambda: run(comm.rank))
+"""
+
+    def run(ranks, checkpoint, most=0):
+        return said(ranks, f"CHECKPOINT, MOST = {checkpoint!r}, {most}\n" + program)
+
+    _, expected, _, refused = run(2, None)
+    assert expected[0]["epochs"] == 5
+    assert "data differs between ranks" in refused[1]["error"]
+    path = str(tmp_path / "a")
+    assert "enough" in run(3, path, 2)[0][1]["error"]
+    _, found, seen, _ = run(2, path)
+    assert found == expected
+    assert seen[0]["seen"] == [3, 4, 5]

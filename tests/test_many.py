@@ -5,8 +5,11 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -206,3 +209,73 @@ def test_dask_trains_the_networks_of_a_lost_worker_anew(kind):
             if len(found) == 2:
                 os.kill(next(iter(cluster.workers.values())).process.pid, signal.SIGKILL)
     assert found == alone
+
+
+def _sees_no_files():
+    def load(*arguments, **options):
+        raise FileNotFoundError
+
+    np.load = load
+
+
+def test_workers_that_do_not_see_the_file_are_sent_the_data():
+    options = {"output": "softmax", "epochs": 3, "batch_size": 5}
+    alone = {i: bits(net) for i, net, _ in train_many(SPECS[:2], X, Y, **options)}
+    with ProcessPoolExecutor(2, initializer=_sees_no_files) as pool:
+        found = {i: bits(n) for i, n, _ in train_many(SPECS[:2], X, Y, executor=pool, **options)}
+    assert found == alone
+
+
+MPI = """
+import json, sys
+import numpy as np
+from mpi4py.futures import MPIPoolExecutor
+from cbackprop import train_many
+
+class Counted(np.ndarray):
+    sent = 0
+
+    def __reduce__(self):
+        Counted.sent += 1
+        return super().__reduce__()
+
+def main():
+    X = np.random.default_rng(0).normal(size=(50, 4))
+    y = np.arange(50) % 3
+    specs = [{"sizes": [4, 5 + i, 3], "rng": i} for i in range(6)] + [{"sizes": [5, 3]}]
+    options = {"output": "softmax", "epochs": 3, "batch_size": 7}
+    def outcome(net, result):
+        return str(result) if net is None else [w.tolist() for w in net.weights + net.biases]
+    alone = {i: outcome(*rest) for i, *rest in train_many(specs, X, y, **options)}
+    with MPIPoolExecutor(*map(int, sys.argv[1:])) as pool:
+        workers = pool.num_workers
+        several = train_many(specs, X.view(Counted), y, executor=pool, **options)
+        found = {i: outcome(*rest) for i, *rest in several}
+    same = found == alone
+    print(json.dumps({"same": same, "workers": workers, "sent": Counted.sent, "bad": found[6]}))
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize("how", ["ranks", "spawned"])
+def test_mpi_pools_train_the_same_bits_and_find_the_data_in_a_file(how, tmp_path):
+    import json
+
+    pytest.importorskip("mpi4py")
+    mpiexec = Path(sys.executable).with_name("mpiexec")
+    if not mpiexec.exists():
+        pytest.skip("no mpiexec beside this Python: pip install mpich")
+    script = tmp_path / "many.py"
+    script.write_text(MPI)
+    commands = {
+        "ranks": ["-n", "3", sys.executable, "-P", "-m", "mpi4py.futures", script],
+        "spawned": ["-n", "1", sys.executable, "-P", script, "2"],
+    }
+    run = subprocess.run([mpiexec, *commands[how]], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout) == {
+        "same": True, "workers": 2, "sent": 0,
+        "bad": "X has 4 columns but the input layer has 5 neurons",
+    }  # fmt: skip

@@ -3,13 +3,15 @@
 import contextlib
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = ["write"]
 
 
-def write(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file by way of a temporary one beside it: synced, renamed, the folder synced.
+def write(path: str | os.PathLike[str], data: bytes | Iterable[bytes]) -> None:
+    """Write a file, of bytes or pieces of some, by way of a temporary one beside it: synced,
+    renamed, the folder synced.
 
     Raises
     ------
@@ -18,7 +20,7 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
     """
     path = Path(path)
     try:
-        _write(path, data)
+        _write(path, [data] if isinstance(data, bytes) else data)
     except OSError as error:
         if error.errno is None:
             raise
@@ -27,9 +29,10 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
         raise OSError(error.errno, error.strerror, os.fspath(path), windows) from None
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, pieces: Iterable[bytes]) -> None:
     if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
-        path.write_bytes(data)
+        with path.open("wb") as file:
+            file.writelines(pieces)
         return
     # Not mkstemp: its mode is 0600, and the umask cannot be read without changing it for the
     # other threads.
@@ -38,7 +41,7 @@ def _write(path: Path, data: bytes) -> None:
     handle = os.open(name, flags, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)

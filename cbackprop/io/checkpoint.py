@@ -51,6 +51,7 @@ class Keeper:
     def __init__(self, plan: Checkpoint, resume: bool) -> None:
         self.plan, self.resume = plan, resume
         self.call: dict[str, Any] = {}
+        self.more: dict[str, Any] = {}  # settings that the call's data do not show
         self.last = time.monotonic()
         self.batches = 0
         self.complete = False
@@ -86,8 +87,9 @@ class Keeper:
         """
         lengths = {n: len(c) for n, c in vars(net.history).items() if isinstance(c, list)}
         lengths |= {f"monitored {n}": len(c) for n, c in net.history.monitored.items()}
+        texts = {name: _text(value) for name, value in self.more.items()}
         self.call = {
-            "settings": {**_settings(net, call), **_data(net, call, self.plan)},
+            "settings": {**_settings(net, call), **_data(net, call, self.plan), **texts},
             "epochs": epochs, "lengths": lengths, "complete": False,
         }  # fmt: skip
         if self.found is None:
@@ -213,20 +215,24 @@ def _text(value: Any) -> str:
 
 def _data(net: Network, call: Call, plan: Checkpoint) -> dict[str, str]:
     # Of X a sample of rows, of the rest all; of several ranks the rows that all have.
-    weights, n = call.weights, call.n
-    of_ranks = isinstance(plan, OfRanks)
-    if call.exchange is not None:
-        n = call.exchange.total
-    elif weights is not None and call.chosen is not None and of_ranks:
-        weights = weights[call.chosen]
-    found = {"sample_weight or class_weight": _digest(weights)}
-    if of_ranks:
-        found["X"] = f"{call.X.dtype} ({n}, {net.sizes[0]})"
+    found, of_ranks = {}, isinstance(plan, OfRanks)
+    if call.X is None:  # of chunks, which every rank has
+        found["data"] = call.training[0]._digest()
     else:
+        weights, n = call.weights, call.n
+        if call.exchange is not None:
+            n = call.exchange.total
+        elif weights is not None and call.chosen is not None and of_ranks:
+            weights = weights[call.chosen]
+        found["sample_weight or class_weight"] = _digest(weights)
+        if of_ranks:
+            found["X"] = f"{call.X.dtype} ({n}, {net.sizes[0]})"
+        else:
+            found |= {"X": _digest(call.X, SAMPLE), "y": _digest(call.target.array)}
+            found["rows left by validation_split"] = _digest(call.chosen)
+    if call.X is None or not of_ranks:
         found |= {
-            "X": _digest(call.X, SAMPLE), "y": _digest(call.target.array),
             "input_scale": _digest(net.input_scale), "input_shift": _digest(net.input_shift),
-            "rows left by validation_split": _digest(call.chosen),
         }  # fmt: skip
     pair = call.validation if call.validation is not None else (None, None)
     found["validation data"] = " ".join(_digest(part, SAMPLE) for part in pair)

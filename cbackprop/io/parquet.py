@@ -33,10 +33,18 @@ def read_parquet(stream: BinaryIO, source: str, reading: Reading) -> Content:
     arrow = _extras.need("pyarrow", f"{source}: Parquet", "pyarrow", "data")
     parquet = _extras.need("pyarrow.parquet", f"{source}: Parquet", "pyarrow", "data")
     try:
-        table = parquet.ParquetFile(stream).read()
+        file = parquet.ParquetFile(stream)
+        rows, width = file.metadata.num_rows, file.metadata.num_columns
+        # Not refused in here, whose ValueErrors are of damaged files.
+        table = None if _too_large(rows, width) else file.read()
     except (arrow.ArrowException, OSError, ValueError, TypeError) as error:
         why = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise ValueError(f"{source}: damaged Parquet file: {why}") from None
+    if table is None:
+        raise ValueError(
+            f"{source}: {rows:,} rows of {width} columns are {_bytes_of(rows, width) / 1e9:.3g} GB "
+            f"as numbers, more than the memory that is free; train with --stream, or split the file"
+        )
     if not table.num_rows or not table.num_columns:
         raise ValueError(
             f"{source}: {table.num_rows} rows of {table.num_columns} columns, expected some"
@@ -78,6 +86,27 @@ def read_parquet(stream: BinaryIO, source: str, reading: Reading) -> Content:
     rows = np.flatnonzero(whole).tolist()
     dropped, X = len(X) - len(rows), columns.filled(columns.expand(X[whole]))
     return Content(X, y, columns, dropped, rows, None if weights is None else weights[whole])
+
+
+def _bytes_of(rows: int, width: int) -> int:
+    return 8 * rows * width
+
+
+def _too_large(rows: int, width: int) -> bool:
+    # Rather than being killed for it, where the system tells what is free (Linux).
+    free = free_memory()
+    return free is not None and _bytes_of(rows, width) > free
+
+
+def free_memory() -> int | None:
+    """Bytes that may still be taken without swapping, where the system says."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as told:
+            return next(
+                1024 * int(line.split()[1]) for line in told if line[:13] == "MemAvailable:"
+            )
+    except (OSError, StopIteration):
+        return None
 
 
 def _holds_words(are: Any, kind: Any) -> bool:

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from tokenize import TokenError
 from typing import IO, Any, BinaryIO
 
 import numpy as np
@@ -209,12 +210,17 @@ def choose_task(table: Table) -> str:
     assert y is not None
     if y.ndim == 2:
         return "regress"
-    if table.labels_only or y.dtype.kind in "USb":
+    return "classify" if table.labels_only else task_of(np.unique(y), len(y))
+
+
+def task_of(distinct: NDArray[Any], rows: int) -> str:
+    """`choose_task` by the distinct targets of so many rows; MANY_CLASSES and one are enough."""
+    if distinct.dtype.kind in "USb":
         return "classify"
-    if y.dtype.kind == "f" and not np.array_equal(y, np.rint(y)):
+    if distinct.dtype.kind == "f" and not np.array_equal(distinct, np.rint(distinct)):
         return "regress"
-    distinct = len(np.unique(y))
-    return "classify" if distinct <= MANY_CLASSES and 2 * distinct <= len(y) else "regress"
+    few = len(distinct) <= MANY_CLASSES and 2 * len(distinct) <= rows
+    return "classify" if few else "regress"
 
 
 def split(table: Table, test: Table | None, fraction: float | None, seed: int) -> list[Any]:
@@ -347,12 +353,18 @@ def scaling(
         blocks = (X[i : i + 4096] - least for i in range(0, len(X), 4096))
         width = np.sqrt(sum((block**2).sum(axis=0) for block in blocks) / len(X))
     # A mean of equal numbers is not always one of them; what is narrower than float32 is constant.
-    constant = (X.max(axis=0) == X.min(axis=0)) | (width < 1e-37)
-    scale = 1 / np.where(constant, 1.0, width)
-    shift = -least * scale
+    scale, shift = to_scale(least, width, X.max(axis=0) == X.min(axis=0))
     if words is not None:
         scale[words], shift[words] = 1.0, 0.0
     return scale, shift
+
+
+def to_scale(
+    least: NDArray[np.float64], width: NDArray[np.float64], constant: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scale and shift by which inputs that are ``least`` become 0, and ``width`` more 1."""
+    scale = 1 / np.where(constant | (width < 1e-37), 1.0, width)
+    return scale, -least * scale
 
 
 def _only_for(kind: str, value: str | None, option: str) -> None:
@@ -363,20 +375,23 @@ def _only_for(kind: str, value: str | None, option: str) -> None:
 def _only_for_columns(reading: Reading, kinds: str, arrays: bool = False) -> None:
     """Refuse options for columns where the data has none."""
     _only_for(kinds, reading.target, "--target")
+    only_for_named_columns(reading)
+    if not arrays and reading.missing != MISSING[0]:
+        _only_for("tables", reading.missing, "--missing")
+
+
+def only_for_named_columns(reading: Reading) -> None:
+    """Refuse options that matrices have no columns for."""
     _only_for("CSV and Parquet files", " ".join(reading.categorical) or None, "--categorical")
     _only_for("CSV and Parquet files", " ".join(reading.ignore) or None, "--ignore")
     _only_for("CSV and Parquet files", reading.weight, "--sample-weight")
-    if not arrays and reading.missing != MISSING[0]:
-        _only_for("tables", reading.missing, "--missing")
 
 
 # NPY and NPZ
 
 
 def _read_npy_table(stream: BinaryIO, name: str, reading: Reading) -> Table:
-    _only_for("CSV and Parquet files", " ".join(reading.categorical) or None, "--categorical")
-    _only_for("CSV and Parquet files", " ".join(reading.ignore) or None, "--ignore")
-    _only_for("CSV and Parquet files", reading.weight, "--sample-weight")
+    only_for_named_columns(reading)
     size = stream.seek(0, 2)
     stream.seek(0)
     X = _numbers(_read_npy(stream, size, name), name)
@@ -454,7 +469,7 @@ def _read_npy(stream: IO[bytes], size: int, name: str) -> NDArray[Any]:
             raise ValueError(f"{size} bytes, expected {expected} for shape {shape} of {dtype}")
         stream.seek(0)
         return npy.read_array(stream, allow_pickle=False)
-    except (ValueError, TypeError, EOFError, RecursionError, MemoryError) as error:
+    except (ValueError, TypeError, EOFError, RecursionError, MemoryError, TokenError) as error:
         raise ValueError(f"{name}: not a usable NPY array: {error}") from None
 
 
