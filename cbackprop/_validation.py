@@ -110,6 +110,8 @@ def random_key(rng: Any) -> int:
 
 def input_transform(name: str, value: Any, n: int, dtype: np.dtype[Any]) -> float | Array:
     """input_scale or input_shift: one finite number, or one for each feature."""
+    if type(value) is float and abs(value) < 1e30:  # nearly always; it holds in either precision
+        return value
     array = as_array(name, value)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} = {value!r}, expected a number, or {n} of them")

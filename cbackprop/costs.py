@@ -444,8 +444,9 @@ def check_pair(activation: Activation, cost: Cost) -> None:
     reached = f"from {low:g} to {high:g}"
     if low >= least and high <= most:
         # relu is 0 for every z below 0: an end that is reached, not only approached.
-        below = np.array([[-2.0, -1.0]])
-        if not low == least > -_INF or float(activation.function(below).min()) != low:
+        if not low == least > -_INF:
+            return
+        if float(activation.function(np.array([[-2.0, -1.0]])).min()) != low:
             return
         reached = f"{low:g} itself"
     partners = [cost.partner] if cost.partner else ["softplus", "sigmoid"]
