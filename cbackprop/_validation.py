@@ -4,6 +4,7 @@ argument's name, its value, what was expected and the remedy."""
 # Annotations stay text: pathlib brings a tenth of the import time.
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import numbers
@@ -101,11 +102,14 @@ def random_key(rng: Any) -> int:
     """64 bits from an int, SeedSequence, Generator or None (fresh entropy)."""
     if isinstance(rng, np.random.Generator):
         return int(rng.integers(2**64, dtype=np.uint64))
-    if rng is not None and not isinstance(rng, np.random.SeedSequence):
-        rng = integer("rng", rng, 0)
-    if not isinstance(rng, np.random.SeedSequence):
-        rng = np.random.SeedSequence(rng)
-    return int(rng.generate_state(1, np.uint64)[0])
+    if isinstance(rng, np.random.SeedSequence):
+        return int(rng.generate_state(1, np.uint64)[0])
+    return random_key(np.random.SeedSequence()) if rng is None else _key_of(integer("rng", rng, 0))
+
+
+@functools.lru_cache(maxsize=64)
+def _key_of(seed: int) -> int:
+    return random_key(np.random.SeedSequence(seed))
 
 
 def input_transform(name: str, value: Any, n: int, dtype: np.dtype[Any]) -> float | Array:

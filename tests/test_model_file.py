@@ -127,6 +127,63 @@ def test_history_that_is_not_finite(tmp_path):
     assert everything(through_file(net, tmp_path)) == everything(net)
 
 
+def long_history(epochs=2000):
+    net = trained(epochs=1)
+    history = net.history
+    for name in ("cost", "score", "learning_rate", "seconds", "validation_cost"):
+        setattr(history, name, RNG.normal(size=epochs).tolist())
+    history.delta_norms = RNG.normal(size=(epochs, 2)).tolist()
+    history.dead_units = RNG.normal(size=(epochs, 2)).tolist()
+    history.monitored = {"größe": [float("nan")] * 3 + [float("-inf")] * (epochs - 3), "none": []}
+    return net
+
+
+def test_a_long_history_is_tensors(tmp_path):
+    net = long_history()
+    again = through_file(net, tmp_path)
+    net.history.monitored["größe"], found = None, again.history.monitored["größe"]
+    assert np.isnan(found[:3]).all() and found[3:] == [float("-inf")] * 1997
+    again.history.monitored["größe"] = None
+    assert everything(again) == everything(net)
+    assert type(again.history.cost) is list and type(again.history.delta_norms[0][0]) is float
+
+
+def test_the_header_does_not_grow_with_the_history():
+    headers = [parse(model_file.dumps(long_history(n)))[0] for n in (2000, 50_000)]
+    lengths = [len(json.dumps(header)) for header in headers]
+    assert lengths[1] - lengths[0] < 100  # digits of shapes and offsets
+    assert headers[0]["history.delta_norms"]["shape"] == [2000, 2]
+
+
+def test_rows_of_several_lengths_stay_json(tmp_path):
+    net = long_history()
+    net.history.monitored = {}
+    net.history.delta_norms[5] = [1.0]
+    assert everything(through_file(net, tmp_path)) == everything(net)
+
+
+HISTORIES = {
+    "missing": lambda header, about: about["history"].update(validation_score=None),
+    "of no curve": lambda header, about: header.update({"history.x": header.pop("history.cost")}),
+    "not asked for": lambda header, about: about["history"].update(cost=[1.0]),
+    "two dimensions": lambda header, about: header["history.cost"].update(shape=[1000, 2]),
+    "one dimension": lambda header, about: header["history.delta_norms"].update(shape=[4000]),
+    "three dimensions": lambda header, about: header["history.dead_units"].update(
+        shape=[2000, 2, 1]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_tensors_that_are_no_history(name):
+    header, payload = parse(model_file.dumps(long_history()))
+    about = json.loads(header["__metadata__"]["network"])
+    HISTORIES[name](header, about)
+    header["__metadata__"] |= {"network": json.dumps(about), "sha256": "0" * 64}
+    with pytest.raises(ModelFileError):
+        load_bytes(seal(json.dumps(header), payload))
+
+
 def load_bytes(data):
     return model_file.loads(data)
 

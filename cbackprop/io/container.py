@@ -22,11 +22,12 @@ Array = NDArray[Any]
 
 VERSION = 1
 # Bytes of JSON, and its values and names, in a file without tensors. One of them costs Python up to
-# 71 bytes (a name), so that both together stay below 16 MiB.
-MOST_HEADER = 2**21
-MOST_VALUES = 2**17
+# 71 bytes (a name), and a text up to nine times its length, so that a file that is refused takes
+# less than 16 MiB beside its bytes, or than its size where that is more.
+MOST_HEADER = 3 * 2**19
+MOST_VALUES = 3 * 2**16
 # How many bytes of tensors make room for one more: labels and words belong to neurons with weights.
-PER_BYTE, PER_VALUE = 8, 128
+PER_BYTE, PER_VALUE = 16, 128
 NO_DIGEST = "0" * 64
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 # What content of the wrong kind makes Python and NumPy raise.
@@ -137,7 +138,7 @@ def _few_values(text: bytes, payload: int) -> None:
     if found > most:
         raise ModelFileError(
             f"model file: {found:,} values and names in the header, expected {most:,} at most "
-            "(some 1,200 layers, or 60,000 labels): no network of this package"
+            "(some 1,800 layers, or 60,000 labels): no network of this package"
         )
 
 

@@ -207,6 +207,9 @@ def _restore(net: Network, about: dict[str, Any], tensors: dict[str, Array]) -> 
         position.error_squares = squares.copy()
     init, classes = initializers.check(about["init"]), _classes(about["classes"], sizes[-1])
     given = about["given_classes"]
+    columns = about.get("columns")
+    if columns is not None:
+        columns = Columns.from_json(columns, sizes[0])
     layers = [_function(activations, name) for name in about["activations"]]
     Network.__init__(
         net,
@@ -228,8 +231,7 @@ def _restore(net: Network, about: dict[str, Any], tensors: dict[str, Array]) -> 
         _pack(tensors, "", l, panels)
     if state:
         position.optimizer = _state(net, state, tensors)
-    if about.get("columns") is not None:
-        net._columns = Columns.from_json(about["columns"], sizes[0])
+    net._columns = columns
 
 
 def _check_tensors(sizes: Any, about: Any, state: Any, tensors: dict[str, Array]) -> None:
@@ -256,8 +258,12 @@ def _check_tensors(sizes: Any, about: Any, state: Any, tensors: dict[str, Array]
 
 
 def _pack(tensors: dict[str, Array], prefix: str, l: int, panels: Array) -> None:
-    """Write a layer's weights and biases into the panels."""
-    _engine.pack(tensors[f"{prefix}w{l}"], tensors[f"{prefix}b{l}"], panels)
+    """Write a layer's weights and biases into the panels, without a copy in between."""
+    w, b, width = tensors[f"{prefix}w{l}"], tensors[f"{prefix}b{l}"], panels.shape[2]
+    for i, panel in enumerate(panels):
+        some = slice(width * i, width * (i + 1))
+        panel[:-1, : len(b[some])] = w[some].T
+        panel[-1, : len(b[some])] = b[some]
     if not np.isfinite(panels).all():
         raise ModelFileError(f"model file: {prefix}w{l} or {prefix}b{l} is not finite")
 
