@@ -18,6 +18,7 @@ import pytest
 
 from cbackprop import ModelFileError, Network, load
 from cbackprop.io import model_file
+from tests.campaigns import big_endian
 
 ROOT = Path(__file__).resolve().parents[1]
 RNG = np.random.default_rng(2)
@@ -279,6 +280,18 @@ def test_version_1_stays_readable():
     net.train(known["X"], WORDS[known["y"]], epochs=1, batch_size=5, optimizer="adam")
     assert net.steps == 15  # the broken epoch's last two mini-batches, then five
     np.testing.assert_allclose(net.predict(known["X"]), known["trained"], rtol=1e-5)
+
+
+def test_the_layout_as_described_is_enough_to_read_it(tmp_path):
+    """What tests/campaigns/big_endian.py does on another machine."""
+    big_endian.write(tmp_path)
+    assert big_endian.read(tmp_path) == (5, 5457)
+    path = tmp_path / "version1.json"
+    known = json.loads(path.read_text(encoding="utf-8"))
+    known["w1"][2][3] = "0x1.8p+1"
+    path.write_text(json.dumps(known), encoding="utf-8")
+    with pytest.raises(AssertionError, match="w1"):
+        big_endian.read(tmp_path)
 
 
 # ---- damage -----------------------------------------------------------------------------
