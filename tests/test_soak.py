@@ -32,9 +32,14 @@ def machine(seed=0, sigma="tanh"):
 def test_soak_sees_what_is_no_rounding(monkeypatch):
     update = soak.reference.update
     use = machine()
-    monkeypatch.setattr(soak.reference, "update", lambda *given: update(*given) * (1 + 1e-12))
+    with monkeypatch.context() as patch:
+        patch.setattr(soak.reference, "update", lambda *given: update(*given) * (1 + 1e-12))
+        with pytest.raises(AssertionError):
+            use.train(1, 1)
+    use, mean = machine(), soak.reference.bias_gradient
+    monkeypatch.setattr(soak.reference, "bias_gradient", lambda delta: mean(delta) * (1 + 1e-12))
     with pytest.raises(AssertionError):
-        use.train(1, 1)
+        use.apply(7)
 
 
 def test_soak_knows_amplified_rounding():
@@ -49,7 +54,7 @@ def test_soak_knows_amplified_rounding():
             b[0] = (low + high) / 2
             use.net.set_weights(2, b=b)
             use.model.theta[-1] = b
-            if use.model.gradient(slice(0, soak.BATCH))[-1][0] > 0:
+            if use.model.gradient(slice(0, soak.BATCH))[0][-1][0] > 0:
                 high = b[0]
             else:
                 low = b[0]
