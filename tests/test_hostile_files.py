@@ -113,6 +113,18 @@ def test_as_much_json_as_is_read(item, inside):
     assert most < 2 * len(data)
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_as_much_text_as_is_read(inside):
+    """As many names as may be, and one text as long as may be, which widens at its end."""
+    names = ",".join(f'"{i:x}":1' for i in range(container.MOST_VALUES // 3 - 100))
+    long = "x" * (container.MOST_HEADER - 1500) + r"\ud83d\ude00"
+    for text in ("{" + names + "}", f'"{long}"'):
+        data = in_header(text, inside)
+        most, message = peak(lambda data=data: model_file.loads(data))
+        assert most < len(data) + 2**24
+        assert "do not make the layers" in message or "'b2'" in message
+
+
 def test_layers_of_one_number_are_many_and_none_is_made():
     data = in_header("[" + "1," * 190_000 + "1]", True)
     most, message = peak(lambda: model_file.loads(data))

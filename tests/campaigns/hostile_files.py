@@ -11,7 +11,7 @@ computed anew. One of U networks that were read (50) predicts and is written and
 some of these train. Peak memory of a process may grow by the largest file and 16 MiB. What is
 neither read nor refused is printed with the mutant in hexadecimal, and the exit status is 1.
 
-Mutants come in chunks of 100,000, each of its own seed, which J processes share. Every two minutes
+Mutants come in chunks of 20,000, each of its own seed, which J processes share. Every two minutes
 the totals are printed, and at the end, by SIGTERM or Ctrl-C too; `--first` goes on where they say.
 """
 
@@ -42,7 +42,7 @@ from tests.campaigns import mutants
 ROOM = 2**24
 
 
-CHUNK = 100_000
+CHUNK = 20_000
 
 
 def use_model(net, lot):
