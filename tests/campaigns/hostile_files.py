@@ -230,6 +230,8 @@ class Ended(Exception):
 
 
 def end(number, frame):
+    for each in (signal.SIGTERM, signal.SIGINT):  # once is enough
+        signal.signal(each, signal.SIG_IGN)
     raise Ended
 
 
