@@ -279,7 +279,8 @@ class Use(RuleBasedStateMachine):
 
 
 def soak(seconds, seed=0, steps=50):
-    """Machines of so many steps, one after the other; how many, and how many comparisons."""
+    """Machines of so many steps, one after the other; how many, and how many comparisons. Says so
+    every five minutes."""
     import random
 
     Use.steps = Use.judged = machines = 0
@@ -288,10 +289,7 @@ def soak(seconds, seed=0, steps=50):
     while machines == 0 or time.monotonic() < end:
         if time.monotonic() - printed > 300:
             printed = time.monotonic()
-            print(
-                f"{seconds - (end - printed):.0f} s: {machines:,} networks, none differs",
-                flush=True,
-            )
+            report(seconds - (end - printed), machines)
         random.seed(seed + machines)
         run_state_machine_as_test(
             Use,
@@ -308,16 +306,21 @@ def soak(seconds, seed=0, steps=50):
     return machines, Use.steps
 
 
+def report(seconds, machines):
+    print(
+        f"{seconds:.0f} s, {time.process_time():.0f} s of a core: {machines:,} networks, "
+        f"{Use.steps:,} comparisons, none differs; {Use.judged:,} judged by their condition",
+        flush=True,
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    machines, steps = soak(options.seconds, options.seed)
-    print(
-        f"{options.seconds:g} s: {machines:,} networks, {steps:,} comparisons, none differs; "
-        f"{Use.judged:,} judged by their condition"
-    )
+    machines, _ = soak(options.seconds, options.seed)
+    report(options.seconds, machines)
     return 0
 
 
