@@ -121,7 +121,7 @@ def input_transform(name: str, value: Any, n: int, dtype: np.dtype[Any]) -> floa
         raise TypeError(f"{name} = {value!r}, expected a number, or {n} of them")
     if array.shape not in ((), (n,)):
         raise ValueError(f"{name} has shape {array.shape}, expected a number, or {n} of them")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # the latter of signalling NaN
         array = array.astype(np.float64)
         wrong = ~np.isfinite(array.astype(dtype))
     if wrong.any():
@@ -410,7 +410,7 @@ def network_array(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
     array = _numeric(name, array, np.dtype(np.float64))
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         array = array.astype(dtype)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} contains values that are not finite in {dtype}")

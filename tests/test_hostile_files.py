@@ -119,6 +119,16 @@ def test_a_header_is_ascii(inside):
         model_file.loads(in_header('"é"', inside))
 
 
+def test_a_signalling_nan_is_refused_without_a_warning():
+    """Found by mutants: NumPy warns where one is made float32."""
+    about, tensors = container.loads(mutants.references()[2])
+    tensors["input_shift"] = np.frombuffer(b"\1\0\0\0\0\0\xf4\xff" * 3, "<f8")
+    codes = {"<f4": "F32", "<f8": "F64"}
+    given = {name: (codes[x.dtype.str], x) for name, x in tensors.items()}
+    with pytest.raises(ModelFileError, match="input_shift contains nan"):
+        model_file.loads(container.dumps(json.dumps(about), given))
+
+
 def test_weights_have_the_precision_of_the_network():
     about, tensors = container.loads(SMALL)
     wide = {name: ("F64", tensor) for name, tensor in tensors.items()}
