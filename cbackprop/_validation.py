@@ -4,6 +4,7 @@ argument's name, its value, what was expected and the remedy."""
 # Annotations stay text: pathlib brings a tenth of the import time.
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import numbers
@@ -101,21 +102,26 @@ def random_key(rng: Any) -> int:
     """64 bits from an int, SeedSequence, Generator or None (fresh entropy)."""
     if isinstance(rng, np.random.Generator):
         return int(rng.integers(2**64, dtype=np.uint64))
-    if rng is not None and not isinstance(rng, np.random.SeedSequence):
-        rng = integer("rng", rng, 0)
-    if not isinstance(rng, np.random.SeedSequence):
-        rng = np.random.SeedSequence(rng)
-    return int(rng.generate_state(1, np.uint64)[0])
+    if isinstance(rng, np.random.SeedSequence):
+        return int(rng.generate_state(1, np.uint64)[0])
+    return random_key(np.random.SeedSequence()) if rng is None else _key_of(integer("rng", rng, 0))
+
+
+@functools.lru_cache(maxsize=64)
+def _key_of(seed: int) -> int:
+    return random_key(np.random.SeedSequence(seed))
 
 
 def input_transform(name: str, value: Any, n: int, dtype: np.dtype[Any]) -> float | Array:
     """input_scale or input_shift: one finite number, or one for each feature."""
+    if type(value) is float and abs(value) < 1e30:  # nearly always; it holds in either precision
+        return value
     array = as_array(name, value)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} = {value!r}, expected a number, or {n} of them")
     if array.shape not in ((), (n,)):
         raise ValueError(f"{name} has shape {array.shape}, expected a number, or {n} of them")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # the latter of signalling NaN
         array = array.astype(np.float64)
         wrong = ~np.isfinite(array.astype(dtype))
     if wrong.any():
@@ -407,7 +413,7 @@ def network_array(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
     array = _numeric(name, array, np.dtype(np.float64))
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         array = array.astype(dtype)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} contains values that are not finite in {dtype}")

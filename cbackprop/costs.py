@@ -4,6 +4,7 @@ A cost sums over the outputs of a sample and is a mean over samples. The kernels
 of the same formulas is in ``src/costs.h``.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -432,6 +433,12 @@ def get(name: str | Cost) -> Cost:
     raise unknown("cost", name, COSTS)
 
 
+@functools.lru_cache(maxsize=64)
+def _below(function: Callable[[Array], Array]) -> float:
+    """The least of a below 0."""
+    return float(function(np.array([[-2.0, -1.0]])).min())
+
+
 def check_pair(activation: Activation, cost: Cost) -> None:
     """Refuse outputs on which the cost has no value.
 
@@ -444,8 +451,7 @@ def check_pair(activation: Activation, cost: Cost) -> None:
     reached = f"from {low:g} to {high:g}"
     if low >= least and high <= most:
         # relu is 0 for every z below 0: an end that is reached, not only approached.
-        below = np.array([[-2.0, -1.0]])
-        if not low == least > -_INF or float(activation.function(below).min()) != low:
+        if not low == least > -_INF or _below(activation.function) != low:
             return
         reached = f"{low:g} itself"
     partners = [cost.partner] if cost.partner else ["softplus", "sigmoid"]

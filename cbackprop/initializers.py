@@ -59,6 +59,8 @@ def initial(
             raise ValueError(f"init returned values that are not finite for layer {layer}")
         return w, b
     distribution, scale, bias_scale = INITIALIZERS[init]
+    if init == "zeros":
+        return np.zeros((n_out, n_in)), np.zeros(n_out)
     count = n_in * n_out
     if distribution == "uniform":
         samples = 2 * _engine.random_uniform(key, layer, count) - 1

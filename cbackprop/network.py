@@ -189,7 +189,8 @@ class Network(Exchange):
         self._beside = _engine.Hold(self._engine, False, busy.format("trained"))
         self._quick = self._engine.quick
         self._plans: list[_short.Plan] = []  # of the last ordinary train calls
-        if np.any(self.input_scale != 1) or np.any(self.input_shift != 0):
+        transform = (self.input_scale, 1), (self.input_shift, 0)
+        if any(np.any(x != n) if isinstance(x, np.ndarray) else x != n for x, n in transform):
             padded = np.zeros((2, self.sizes[0] + 16), self.dtype)
             padded[0, : self.sizes[0]] = self.input_scale
             padded[1, : self.sizes[0]] = self.input_shift

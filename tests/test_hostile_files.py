@@ -26,7 +26,7 @@ def test_mutants_are_read_or_refused(form):
         warnings.simplefilter("ignore")  # NumPy's, of headers that end too soon
         count, _, _ = hostile_files.run(form, MUTANTS[form], seed=20)
     assert not count.findings
-    assert count.outcomes.total() == MUTANTS[form]
+    assert count.total == MUTANTS[form]
     assert count.outcomes["read"] > MUTANTS[form] // 50 < count.outcomes["refused"]
 
 
@@ -92,10 +92,66 @@ def test_json_that_becomes_large(name, inside):
     assert len(message) < 500
 
 
-def test_layers_of_one_number_are_many_and_none_is_made():
-    data = in_header("[" + "1," * 3_000_000 + "1]", True)
+ITEMS = ["999,", "12345678901234567890,", "[],", "[1],", '{"a":1},', '"aa",',
+         r'"\u732b",', r'"\ud83d\ude00a",', '"%s",' % ("ab" * 500)]  # fmt: skip
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("item", ITEMS)
+def test_as_much_json_as_is_read(item, inside):
+    """As many values as may be, in as long a header: refused for what they are, within bounds."""
+    marks = sum(map(item.count, ",:[{")) + item.count('"') // 2
+    room = (container.MOST_HEADER - 1500) // len(json.dumps(item)[1:-1] if inside else item)
+    number = min((container.MOST_VALUES - 200) // marks, room)
+    data = in_header("[" + item * number + "1]", inside)
     most, message = peak(lambda: model_file.loads(data))
-    assert most < 8 * len(data)  # text, description and list; names would take 100 each
+    assert most < len(data) + 2**24
+    assert "do not make the layers" in message or "'b2'" in message
+    data = in_header("[" + item * (number + 1000) + "1]", inside)
+    most, message = peak(lambda: model_file.loads(data))
+    assert ("values and names" if number + 1000 < room else "header of") in message
+    assert most < 2 * len(data)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_header_is_ascii(inside):
+    with pytest.raises(ModelFileError, match="not JSON"):
+        model_file.loads(in_header('"é"', inside))
+
+
+def test_a_signalling_nan_is_refused_without_a_warning():
+    """Found by mutants: NumPy warns where one is made float32."""
+    about, tensors = container.loads(mutants.references()[2])
+    tensors["input_shift"] = np.frombuffer(b"\1\0\0\0\0\0\xf4\xff" * 3, "<f8")
+    codes = {"<f4": "F32", "<f8": "F64"}
+    given = {name: (codes[x.dtype.str], x) for name, x in tensors.items()}
+    with pytest.raises(ModelFileError, match="input_shift contains nan"):
+        model_file.loads(container.dumps(json.dumps(about), given))
+
+
+def test_weights_have_the_precision_of_the_network():
+    about, tensors = container.loads(SMALL)
+    wide = {name: ("F64", tensor) for name, tensor in tensors.items()}
+    with pytest.raises(ModelFileError, match="float64"):
+        model_file.loads(container.dumps(json.dumps(about), wide))
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_as_much_text_as_is_read(inside):
+    """As many names as may be, and one text as long as may be, which widens at its end."""
+    names = ",".join(f'"{i:x}":1' for i in range(container.MOST_VALUES // 3 - 100))
+    long = "x" * (container.MOST_HEADER - 1500) + r"\ud83d\ude00"
+    for text in ("{" + names + "}", f'"{long}"'):
+        data = in_header(text, inside)
+        most, message = peak(lambda data=data: model_file.loads(data))
+        assert most < len(data) + 2**24
+        assert "do not make the layers" in message or "'b2'" in message
+
+
+def test_layers_of_one_number_are_many_and_none_is_made():
+    data = in_header("[" + "1," * 190_000 + "1]", True)
+    most, message = peak(lambda: model_file.loads(data))
+    assert most < 10 * len(data)  # text and list; names would take 100 each
     assert "2 tensors" in message
 
 
@@ -104,11 +160,22 @@ def test_what_is_saved_can_be_read(monkeypatch, tmp_path):
     net = Network([2, 2], rng=0)
     net.history.cost = [0.5] * 1000
     net.save(tmp_path / "net")
-    monkeypatch.setattr(container, "MOST_HEADER", 4000)
-    with pytest.raises(ModelFileError, match="history"):
-        net.save(tmp_path / "net")
-    monkeypatch.undo()
+    for name, message in (("MOST_HEADER", "header of"), ("MOST_VALUES", "values and names")):
+        with monkeypatch.context() as patch:
+            patch.setattr(container, name, 900)
+            with pytest.raises(ModelFileError, match=message):
+                net.save(tmp_path / "net")
     assert len(load(tmp_path / "net").history.cost) == 1000
+
+
+def test_a_word_for_each_of_many_outputs(tmp_path):
+    """Labels belong to neurons with weights, which make room for them in the header."""
+    words = [f"word number {i}" for i in range(40_000)]
+    net = Network([2, 64, 40_000], output="softmax", classes=words, rng=0)
+    net.save(tmp_path / "net")
+    assert load(tmp_path / "net").classes.tolist() == words
+    net.reset()
+    net.save(tmp_path / "net")
 
 
 # ---- ONNX -------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import pytest
 
 from cbackprop import ModelFileError, Network, load
 from cbackprop.io import model_file
+from tests.campaigns import big_endian
 
 ROOT = Path(__file__).resolve().parents[1]
 RNG = np.random.default_rng(2)
@@ -127,6 +128,63 @@ def test_history_that_is_not_finite(tmp_path):
     assert everything(through_file(net, tmp_path)) == everything(net)
 
 
+def long_history(epochs=2000):
+    net = trained(epochs=1)
+    history = net.history
+    for name in ("cost", "score", "learning_rate", "seconds", "validation_cost"):
+        setattr(history, name, RNG.normal(size=epochs).tolist())
+    history.delta_norms = RNG.normal(size=(epochs, 2)).tolist()
+    history.dead_units = RNG.normal(size=(epochs, 2)).tolist()
+    history.monitored = {"größe": [float("nan")] * 3 + [float("-inf")] * (epochs - 3), "none": []}
+    return net
+
+
+def test_a_long_history_is_tensors(tmp_path):
+    net = long_history()
+    again = through_file(net, tmp_path)
+    net.history.monitored["größe"], found = None, again.history.monitored["größe"]
+    assert np.isnan(found[:3]).all() and found[3:] == [float("-inf")] * 1997
+    again.history.monitored["größe"] = None
+    assert everything(again) == everything(net)
+    assert type(again.history.cost) is list and type(again.history.delta_norms[0][0]) is float
+
+
+def test_the_header_does_not_grow_with_the_history():
+    headers = [parse(model_file.dumps(long_history(n)))[0] for n in (2000, 50_000)]
+    lengths = [len(json.dumps(header)) for header in headers]
+    assert lengths[1] - lengths[0] < 100  # digits of shapes and offsets
+    assert headers[0]["history.delta_norms"]["shape"] == [2000, 2]
+
+
+def test_rows_of_several_lengths_stay_json(tmp_path):
+    net = long_history()
+    net.history.monitored = {}
+    net.history.delta_norms[5] = [1.0]
+    assert everything(through_file(net, tmp_path)) == everything(net)
+
+
+HISTORIES = {
+    "missing": lambda header, about: about["history"].update(validation_score=None),
+    "of no curve": lambda header, about: header.update({"history.x": header.pop("history.cost")}),
+    "not asked for": lambda header, about: about["history"].update(cost=[1.0]),
+    "two dimensions": lambda header, about: header["history.cost"].update(shape=[1000, 2]),
+    "one dimension": lambda header, about: header["history.delta_norms"].update(shape=[4000]),
+    "three dimensions": lambda header, about: header["history.dead_units"].update(
+        shape=[2000, 2, 1]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_tensors_that_are_no_history(name):
+    header, payload = parse(model_file.dumps(long_history()))
+    about = json.loads(header["__metadata__"]["network"])
+    HISTORIES[name](header, about)
+    header["__metadata__"] |= {"network": json.dumps(about), "sha256": "0" * 64}
+    with pytest.raises(ModelFileError):
+        load_bytes(seal(json.dumps(header), payload))
+
+
 def load_bytes(data):
     return model_file.loads(data)
 
@@ -222,6 +280,18 @@ def test_version_1_stays_readable():
     net.train(known["X"], WORDS[known["y"]], epochs=1, batch_size=5, optimizer="adam")
     assert net.steps == 15  # the broken epoch's last two mini-batches, then five
     np.testing.assert_allclose(net.predict(known["X"]), known["trained"], rtol=1e-5)
+
+
+def test_the_layout_as_described_is_enough_to_read_it(tmp_path):
+    """What tests/campaigns/big_endian.py does on another machine."""
+    big_endian.write(tmp_path)
+    assert big_endian.read(tmp_path) == (5, 5457)
+    path = tmp_path / "version1.json"
+    known = json.loads(path.read_text(encoding="utf-8"))
+    known["w1"][2][3] = "0x1.8p+1"
+    path.write_text(json.dumps(known), encoding="utf-8")
+    with pytest.raises(AssertionError, match="w1"):
+        big_endian.read(tmp_path)
 
 
 # ---- damage -----------------------------------------------------------------------------
@@ -497,7 +567,7 @@ def test_weights_that_are_not_finite():
     header["__metadata__"]["sha256"] = "0" * 64
     for value in (np.nan, np.inf):
         hostile = np.float64(value).tobytes() + payload[8:]
-        with pytest.raises(ModelFileError, match=r"weights\[0\]"):
+        with pytest.raises(ModelFileError, match="w1 or b1 is not finite"):
             load_bytes(seal(json.dumps(header), hostile))
 
 

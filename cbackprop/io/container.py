@@ -1,11 +1,12 @@
 """The outside of a model file: length, JSON header, tensors, and the digest over all of it.
 
     8 bytes   N, little-endian: length of the header
-    N bytes   JSON: {"__metadata__": {...}, name: {"dtype", "shape", "data_offsets"}, ...}
+    N bytes   JSON in ASCII: {"__metadata__": {...}, name: {"dtype", "shape", "data_offsets"}, ...}
     rest      the tensors, packed, little-endian, row-major, float64 before float32
 
 It knows nothing of networks: their description is one JSON text in ``__metadata__``. Reading takes
-memory for what is there, never for what the file says of itself.
+memory for what is there, never for what the file says of itself: JSON makes objects many times
+longer than their text, so its length and its values are limited before it is read.
 """
 
 import hashlib
@@ -20,9 +21,13 @@ from cbackprop.exceptions import ModelFileError
 Array = NDArray[Any]
 
 VERSION = 1
-MOST_HEADER = 2**26
-# Brackets, colons and quotes: one of them may cost Python 72 bytes.
-MOST_MARKS = 2**17
+# Bytes of JSON, and its values and names, in a file without tensors. One of them costs Python up to
+# 71 bytes (a name), and a text up to nine times its length, so that a file that is refused takes
+# less than 16 MiB beside its bytes, or than its size where that is more.
+MOST_HEADER = 3 * 2**19
+MOST_VALUES = 3 * 2**16
+# How many bytes of tensors make room for one more: labels and words belong to neurons with weights.
+PER_BYTE, PER_VALUE = 16, 128
 NO_DIGEST = "0" * 64
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 # What content of the wrong kind makes Python and NumPy raise.
@@ -64,12 +69,12 @@ def dumps(network: str, tensors: dict[str, tuple[str, Array]]) -> bytes:
         at += len(data)
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    if len(text) > MOST_HEADER:
+    if len(text) > MOST_HEADER + at // PER_BYTE:
         raise ModelFileError(
-            f"model file: a header of {len(text):,} bytes, expected {MOST_HEADER:,} at most, of "
-            "which most is the history; net.history = cbackprop.History() forgets it"
+            f"model file: a header of {len(text):,} bytes, expected "
+            f"{MOST_HEADER + at // PER_BYTE:,} at most"
         )
-    _few_marks(text, at)
+    _few_values(text, at)
     parts = b"".join([len(text).to_bytes(8, "little"), text, *payload])
     digest = hashlib.sha256(parts).hexdigest()
     return parts.replace(NO_DIGEST.encode(), digest.encode(), 1)
@@ -86,15 +91,14 @@ def loads(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
     if len(data) < 8:
         raise ModelFileError(f"model file: {len(data)} bytes, too short to be one")
     length = int.from_bytes(data[:8], "little")
-    if length > MOST_HEADER:
+    payload = max(len(data) - 8 - length, 0)
+    if data[8:9] != b"{" or length > MOST_HEADER + payload // PER_BYTE:
         raise ModelFileError(f"model file: header of {length} bytes: not a cbackprop model file")
     if length > len(data) - 8:
         raise ModelFileError(
             f"model file: header of {length} bytes in a file of {len(data)}: it is truncated"
         )
-    text = data[8 : 8 + length]
-    _few_marks(text, len(data) - 8 - length)
-    entries = _json(text)
+    entries = _json(data[8 : 8 + length], payload)
     metadata = entries.pop("__metadata__", None)
     if not isinstance(metadata, dict) or metadata.get("format") != "cbackprop":
         raise ModelFileError("model file: not written by cbackprop")
@@ -106,9 +110,10 @@ def loads(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
     network = metadata.get("network")
     if not isinstance(network, str):
         raise ModelFileError("model file: no description of the network")
-    # Escaped brackets were not seen above.
-    _few_marks(network.encode("utf-8", "surrogatepass"), len(data) - 8 - length)
-    return _json(network), _tensors(entries, memoryview(data)[8 + length :])
+    # First, so that whatever else stands in the header is gone when the description is read.
+    tensors = _tensors(entries, data, 8 + length)
+    entries.clear()
+    return _json(network.encode("utf-8", "surrogatepass"), payload), tensors
 
 
 def _check_digest(data: bytes, digest: Any) -> None:
@@ -124,15 +129,16 @@ def _check_digest(data: bytes, digest: Any) -> None:
         raise ModelFileError("model file: digest mismatch (the file is damaged)")
 
 
-def _few_marks(text: bytes, payload: int) -> None:
-    """Refuse JSON of countless empty lists: 64 MiB of them would be objects of 1.4 GB."""
-    marks = sum(text.count(mark) for mark in (b"[", b"{", b":"))
-    # A label belongs to an output, which has 8 bytes of parameters at least, and stands here twice.
-    quotes = text.count(b'"')
-    if marks > MOST_MARKS or quotes > MOST_MARKS + payload // 2:
+def _few_values(text: bytes, payload: int) -> None:
+    """Refuse JSON of countless values: each stands behind one of these marks, and text in two."""
+    most = MOST_VALUES + payload // PER_VALUE
+    if len(text) <= most:
+        return
+    found = sum(text.count(mark) for mark in (b",", b":", b"[", b"{")) + text.count(b'"') // 2
+    if found > most:
         raise ModelFileError(
-            f"model file: {marks:,} brackets and colons and {quotes:,} quotes in the header, "
-            f"expected {MOST_MARKS:,} at most (some 3,000 layers): no network of this package"
+            f"model file: {found:,} values and names in the header, expected {most:,} at most "
+            "(some 1,800 layers, or 60,000 labels): no network of this package"
         )
 
 
@@ -147,9 +153,14 @@ def _refuse_constant(name: str) -> None:
     raise ModelFileError(f"model file: {name} in the header")
 
 
-def _json(text: str | bytes) -> dict[str, Any]:
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
+
+
+def _json(text: bytes, payload: int) -> dict[str, Any]:
+    _few_values(text, payload)
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        # One character outside would widen all of them to four bytes.
+        value = _DECODER.decode(text.decode("ascii"))
     except ModelFileError:
         raise
     except (ValueError, RecursionError) as error:
@@ -159,21 +170,21 @@ def _json(text: str | bytes) -> dict[str, Any]:
     return value
 
 
-def _tensors(entries: dict[str, Any], payload: memoryview) -> dict[str, Array]:
+def _tensors(entries: dict[str, Any], data: bytes, first: int) -> dict[str, Array]:
     """Every tensor, read-only; offsets must cover the payload without hole or overlap."""
-    tensors, at = {}, 0
+    tensors, at = {}, first
     for name, entry in entries.items():
         try:
-            tensors[name], at = _tensor(entry, payload, at)
+            tensors[name], at = _tensor(entry, data, first, at)
         except WRONG as error:
             text = f"{short(name)!r}: {short(error)}"
             raise ModelFileError(f"model file: tensor {text}") from None
-    if at != len(payload):
-        raise ModelFileError(f"model file: {len(payload) - at} bytes after the last tensor")
+    if at != len(data):
+        raise ModelFileError(f"model file: {len(data) - at} bytes after the last tensor")
     return tensors
 
 
-def _tensor(entry: Any, payload: memoryview, at: int) -> tuple[Array, int]:
+def _tensor(entry: Any, data: bytes, first: int, at: int) -> tuple[Array, int]:
     kind, shape, (start, stop) = entry["dtype"], entry["shape"], entry["data_offsets"]
     dtype = DTYPES[kind]
     if type(shape) is not list or type(start) is not int or type(stop) is not int:
@@ -183,8 +194,9 @@ def _tensor(entry: Any, payload: memoryview, at: int) -> tuple[Array, int]:
         if type(n) is not int or not 0 < n < 2**31:
             raise ValueError(f"shape {short(shape)}")
         count *= n
-        if count > len(payload):
+        if count > len(data):
             break
-    if start != at or stop != at + count * dtype.itemsize or stop > len(payload):
+    end = at + count * dtype.itemsize
+    if start != at - first or stop != end - first or end > len(data):
         raise ValueError(f"data_offsets {short([start, stop])}")
-    return np.frombuffer(payload[start:stop], dtype).reshape(shape), stop
+    return np.frombuffer(data, dtype, count, at).reshape(shape), end

@@ -1,13 +1,13 @@
 """The model file: safetensors' byte layout, with a digest over every byte (`container`).
 
 Tensors are ``w1 .. wL`` (n_l, n_{l-1}), ``b1 .. bL`` (n_l,), ``input_scale`` and
-``input_shift`` where they are arrays, ``error_squares`` of a broken epoch, and
-``optimizer0.w1 .. optimizer0.bL``, ``optimizer1.w1`` and so on: what the last training's
-optimiser remembers of each; of a checkpoint, ``best.w1 .. best.bL`` where early stopping keeps
-some. ``__metadata__`` holds text only, as safetensors wants: the format's version, the network as
-JSON, in it the running call of a checkpoint, and the SHA-256 of the whole file with the digest's
-own 64 characters written as zeros. Reading executes nothing; names are looked up in the package's
-tables.
+``input_shift`` where they are arrays, ``error_squares`` of a broken epoch, the curves of a long
+history (`curves`), and ``optimizer0.w1 .. optimizer0.bL``, ``optimizer1.w1`` and so on: what the
+last training's optimiser remembers of each; of a checkpoint, ``best.w1 .. best.bL`` where early
+stopping keeps some. ``__metadata__`` holds text only, as safetensors wants: the format's version,
+the network as JSON, in it the running call of a checkpoint, and the SHA-256 of the whole file with
+the digest's own 64 characters written as zeros. Reading executes nothing; names are looked up in
+the package's tables.
 """
 
 import json
@@ -24,8 +24,7 @@ from cbackprop import _engine, _updates, activations, costs, initializers, optim
 from cbackprop import _validation as check
 from cbackprop._run import Position
 from cbackprop.exceptions import ModelFileError
-from cbackprop.history import History
-from cbackprop.io import container
+from cbackprop.io import container, curves
 from cbackprop.io.atomic import write as write
 from cbackprop.io.columns import Columns
 from cbackprop.network import Network
@@ -61,7 +60,9 @@ def dumps(net: Network, call: Any = None, best: Sequence[Array] = ()) -> bytes:
         transform[name] = None if isinstance(value, np.ndarray) else value
         if isinstance(value, np.ndarray):
             tensors[name] = ("F64", value)
-    about = {**_describe(net), **transform}
+    history, long = curves.dumps(net.history)
+    tensors |= long
+    about = {**_describe(net), "history": history, **transform}
     if call is not None:
         about["call"] = call
     return container.dumps(json.dumps(about, allow_nan=False), tensors)
@@ -76,43 +77,27 @@ def _describe(net: Network) -> dict[str, Any]:
         "init": net.init if isinstance(net.init, str) else "zeros",
         "dtype": net.dtype.name,
         "classes": _labels(net.classes),
-        "given_classes": _labels(net._given_classes),
+        # True for the same: a word for each of many outputs is long.
+        "given_classes": (
+            True
+            if net.classes is not None and net._given_classes is net.classes
+            else _labels(net._given_classes)
+        ),
         "key": net._key,
         "epoch": here.epoch,
         "batch": here.batch,
         "steps": here.steps,
         "shape": list(here.shape),
-        "cost_sum": _number(here.cost_sum),
+        "cost_sum": curves.plain(here.cost_sum),
         "optimizer": here.optimizer
         and {
             "name": here.optimizer.name,
             "steps": here.optimizer.steps,
             "product": here.optimizer.product,
         },
-        "score_sums": [_number(x) for x in here.score_sums.tolist()],
-        "history": _plain(net.history.to_dict()),
+        "score_sums": curves.plain(here.score_sums.tolist()),
         **({} if net._columns is None else {"columns": net._columns.to_json()}),
     }
-
-
-def _plain(x: Any) -> Any:
-    """What JSON can hold, lists and dicts inside too."""
-    if isinstance(x, dict):
-        return {name: _plain(value) for name, value in x.items()}
-    if isinstance(x, list):
-        return [_plain(value) for value in x]
-    return _number(x) if isinstance(x, float) else x
-
-
-def _number(x: float) -> float | str:
-    # JSON has no infinities.
-    return x if math.isfinite(x) else repr(x)
-
-
-def _float(x: Any) -> float:
-    if x in ("inf", "-inf", "nan") or type(x) in (int, float):
-        return float(x)
-    raise ModelFileError(f"model file: {container.short(x)}, expected a number")
 
 
 def _labels(classes: Array | None) -> list[Any] | None:
@@ -208,27 +193,23 @@ def _function(room: Any, name: Any) -> Any:
 
 
 def _restore(net: Network, about: dict[str, Any], tensors: dict[str, Array]) -> None:
-    sizes = about["sizes"]
-    if type(sizes) is not list or 2 * len(sizes) - 2 > len(tensors):  # before names are made of it
-        raise ModelFileError(f"model file: {len(tensors)} tensors do not make the layers of sizes")
-    names = set()
-    for name in ("input_scale", "input_shift"):
-        if about[name] is None:
-            names.add(name)
-    state = about.get("optimizer")  # absent in files of 0.1.0
-    planes = optimizers.OPTIMIZERS[state["name"]].planes if state else 0
-    prefixes = ["", *(f"optimizer{k}." for k in range(planes))]
-    names |= {p + f"{letter}{l}" for p in prefixes for l in range(1, len(sizes)) for letter in "wb"}
-    if set(tensors) - {"error_squares"} != names:
-        wrong = container.short(sorted((set(tensors) - {"error_squares"}) ^ names))
-        raise ModelFileError(f"model file: tensors {wrong}: missing, or of no layer")
-    for p in prefixes:
-        for l in range(1, len(sizes)):
-            for name, shape in ((f"{p}w{l}", (sizes[l], sizes[l - 1])), (f"{p}b{l}", (sizes[l],))):
-                if tensors[name].shape != shape:
-                    raise ModelFileError(f"model file: {name} has shape {tensors[name].shape}")
-    if about["dtype"] not in ("float32", "float64"):  # NumPy warns of some names
-        raise ModelFileError(f"model file: dtype {container.short(about['dtype'])!r}")
+    """What costs least is looked at first, and the network made last."""
+    history = curves.loads(about["history"], tensors)
+    sizes, state = about["sizes"], about.get("optimizer")  # the latter not in files of 0.1.0
+    _check_tensors(sizes, about, state, tensors)
+    position, key = _position(about), about["key"]
+    if type(key) is not int or not 0 <= key < 2**64:
+        raise ModelFileError(f"model file: key {key!r}")
+    squares = tensors.get("error_squares")
+    if squares is not None:
+        if squares.shape != position.error_squares.shape:
+            raise ModelFileError(f"model file: error_squares of shape {squares.shape}")
+        position.error_squares = squares.copy()
+    init, classes = initializers.check(about["init"]), _classes(about["classes"], sizes[-1])
+    given = about["given_classes"]
+    columns = about.get("columns")
+    if columns is not None:
+        columns = Columns.from_json(columns, sizes[0])
     layers = [_function(activations, name) for name in about["activations"]]
     Network.__init__(
         net,
@@ -240,28 +221,51 @@ def _restore(net: Network, about: dict[str, Any], tensors: dict[str, Array]) -> 
         dtype=about["dtype"],
         input_scale=_value(about, tensors, "input_scale"),
         input_shift=_value(about, tensors, "input_shift"),
-        classes=_classes(about["given_classes"], sizes[-1]),
+        classes=classes if given is True else _classes(given, sizes[-1]),
         rng=0,
     )
-    net.weights = [tensors[f"w{l}"] for l in range(1, len(sizes))]
-    net.biases = [tensors[f"b{l}"] for l in range(1, len(sizes))]
-    net.init = initializers.check(about["init"])
-    net.classes = _classes(about["classes"], sizes[-1])
-    key = about["key"]
-    if type(key) is not int or not 0 <= key < 2**64:
-        raise ModelFileError(f"model file: key {key!r}")
-    net._key = key
-    net._position = _position(about)
-    squares = tensors.get("error_squares")
-    if squares is not None:
-        if squares.shape != net._position.error_squares.shape:
-            raise ModelFileError(f"model file: error_squares of shape {squares.shape}")
-        net._position.error_squares = squares.copy()
+    if given is not True:
+        net.classes = classes
+    net.init, net._key, net._position, net.history = init, key, position, history
+    for l, panels in enumerate(net._panels(), start=1):
+        _pack(tensors, "", l, panels)
     if state:
-        net._position.optimizer = _state(net, state, tensors)
-    net.history = _history(about["history"])
-    if about.get("columns") is not None:
-        net._columns = Columns.from_json(about["columns"], sizes[0])
+        position.optimizer = _state(net, state, tensors)
+    net._columns = columns
+
+
+def _check_tensors(sizes: Any, about: Any, state: Any, tensors: dict[str, Array]) -> None:
+    """Every tensor must be one of the layers', of its shape and the network's precision."""
+    if about["dtype"] not in ("float32", "float64"):  # NumPy warns of some names
+        raise ModelFileError(f"model file: dtype {container.short(about['dtype'])!r}")
+    if type(sizes) is not list or 2 * len(sizes) - 2 > len(tensors):  # before names are made of it
+        raise ModelFileError(f"model file: {len(tensors)} tensors do not make the layers of sizes")
+    planes = optimizers.OPTIMIZERS[state["name"]].planes if state else 0
+    shapes: dict[str, Any] = {
+        name: None for name in ("input_scale", "input_shift") if about[name] is None
+    }
+    for prefix in ("", *(f"optimizer{k}." for k in range(planes))):
+        for l in range(1, len(sizes)):
+            shapes[f"{prefix}w{l}"] = (sizes[l], sizes[l - 1])
+            shapes[f"{prefix}b{l}"] = (sizes[l],)
+    if tensors.keys() - {"error_squares"} != shapes.keys():
+        wrong = container.short(sorted((tensors.keys() - {"error_squares"}) ^ shapes.keys()))
+        raise ModelFileError(f"model file: tensors {wrong}: missing, or of no layer")
+    for name, shape in shapes.items():
+        tensor = tensors[name]
+        if shape is not None and (tensor.shape != shape or tensor.dtype != about["dtype"]):
+            raise ModelFileError(f"model file: {name} has shape {tensor.shape}, {tensor.dtype}")
+
+
+def _pack(tensors: dict[str, Array], prefix: str, l: int, panels: Array) -> None:
+    """Write a layer's weights and biases into the panels, without a copy in between."""
+    w, b, width = tensors[f"{prefix}w{l}"], tensors[f"{prefix}b{l}"], panels.shape[2]
+    for i, panel in enumerate(panels):
+        some = slice(width * i, width * (i + 1))
+        panel[:-1, : len(b[some])] = w[some].T
+        panel[-1, : len(b[some])] = b[some]
+    if not np.isfinite(panels).all():
+        raise ModelFileError(f"model file: {prefix}w{l} or {prefix}b{l} is not finite")
 
 
 def _value(about: dict[str, Any], tensors: dict[str, Array], name: str) -> float | Array:
@@ -284,33 +288,8 @@ def _classes(labels: Any, n_out: int) -> Array | None:
     return check.class_labels(array, n_out)
 
 
-def _history(about: Any) -> History:
-    history = History()
-    missing = set(vars(history)) - set(about)  # files of 0.1.0 have no curves of a layer
-    if missing - {"delta_norms", "dead_units", "monitored"} or set(about) - set(vars(history)):
-        raise ModelFileError("model file: not a history")
-    if about["score_name"] not in ("accuracy", "r2"):
-        raise ModelFileError(f"model file: score_name {about['score_name']!r}")
-    for name, curve in about.items():
-        if name == "score_name":
-            history.score_name = curve
-        elif name == "monitored":
-            history.monitored = {of: _curve(of, x) for of, x in curve.items()}
-        elif name in ("delta_norms", "dead_units"):
-            setattr(history, name, [_curve(name, x) for x in curve])
-        else:
-            setattr(history, name, _curve(name, curve))
-    return history
-
-
-def _curve(name: str, values: Any) -> list[float]:
-    if not isinstance(values, list):
-        raise ModelFileError(f"model file: {name} of the history is not a list")
-    return [_float(x) for x in values]
-
-
 def _position(about: dict[str, Any]) -> Position:
-    sums = np.array([_float(x) for x in about["score_sums"]])
+    sums = np.array([curves.number(x) for x in about["score_sums"]])
     if sums.shape != (about["sizes"][-1],):
         raise ModelFileError(f"model file: score_sums of shape {sums.shape}")
     here = Position(about["sizes"])
@@ -323,7 +302,7 @@ def _position(about: dict[str, Any]) -> Position:
     if type(shape) is not list or [type(n) for n in shape] != [int] * 4:
         raise ModelFileError(f"model file: shape {container.short(shape)}")
     here.shape = tuple(shape)
-    here.cost_sum = _float(about["cost_sum"])
+    here.cost_sum = curves.number(about["cost_sum"])
     here.score_sums = sums
     return here
 
@@ -332,13 +311,10 @@ def _state(net: Network, about: dict[str, Any], tensors: dict[str, Array]) -> _u
     state = _updates.State(net._engine, optimizers.get(about["name"]), 0.0)
     for k in range(state.planes):
         for l in range(1, len(net.sizes)):
-            w, b = tensors[f"optimizer{k}.w{l}"], tensors[f"optimizer{k}.b{l}"]
-            if not (np.isfinite(w).all() and np.isfinite(b).all()):
-                raise ModelFileError(f"model file: optimizer{k} of layer {l} is not finite")
-            _engine.pack(w, b, state.panels(k, l))
+            _pack(tensors, f"optimizer{k}.", l, state.panels(k, l))
     if type(about["steps"]) is not int or not 0 <= about["steps"] < 2**62:
         raise ModelFileError(f"model file: steps of the optimiser {about['steps']!r}")
-    state.steps, state.product = about["steps"], _float(about["product"])
+    state.steps, state.product = about["steps"], curves.number(about["product"])
     if not math.isfinite(state.product):
         raise ModelFileError(f"model file: product of the optimiser {state.product!r}")
     return state

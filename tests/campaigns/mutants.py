@@ -1,6 +1,5 @@
 """Files of ours and of others' formats, and what hostile hands make of them."""
 
-import copy
 import functools
 import hashlib
 import json
@@ -21,8 +20,23 @@ VALUES = [None, True, False, -1, 1.5, 1e308, -0.0, "", "a", "é" * 40, "nan", "i
           "softmax", "identity", "quadratic", "float64", "<i8", "O", [], {}, [[]], [0], [1, 1],
           ["a"], {"a": 1}, [[[[[[0]]]]]], "x" * 300, *NUMBERS]
 KEYS = ["w1", "w2", "b1", "b2", "input_scale", "error_squares", "optimizer0.w1", "optimizer1.b2",
-        "dtype", "shape", "data_offsets", "sizes", "activations", "history", "__metadata__"]
+        "dtype", "shape", "data_offsets", "sizes", "activations", "history", "__metadata__",
+        "history.cost", "history.delta_norms", "best.w1"]
 # fmt: on
+# The same as they stand in a file: in binary, in JSON, and in JSON within JSON.
+BINARY = [
+    ((n - less) % 256**size).to_bytes(size, order)
+    for n in NUMBERS
+    for less in (0, 1)
+    for size in (1, 2, 4, 8)
+    for order in ("little", "big")
+]
+TEXTS, PLAIN_KEYS = ([json.dumps(x).encode() for x in some] for some in (VALUES, KEYS))
+ESCAPED, ESCAPED_KEYS = (
+    [json.dumps(x.decode())[1:-1].encode() for x in some] for some in (TEXTS, PLAIN_KEYS)
+)
+SCALAR = re.compile(rb"-?\d+\.?\d*|true|null|\"\w*\"")
+NO_DIGEST = b"0" * 64
 
 
 class StopAfterTwo:
@@ -44,6 +58,8 @@ def references():
     named = Network([3, 2, 2], rng=3, input_scale=[1.0, 0.5, 3.0], input_shift=[0.0, 1.0, 2.0])
     y = np.array(["ape", "猫"])[labels]
     named.train(X, y, batch_size=5, epochs=2, callbacks=[StopAfterTwo()])
+    for net in (state, named):
+        net.history.seconds = [0.25] * len(net.history)  # the same files every time
     return [model_file.dumps(net) for net in (small, state, named)]
 
 
@@ -90,76 +106,168 @@ def sealed(data):
     at = data.find(b'"sha256":"') + 10
     if at < 10 or len(data) < at + 64:
         return data
-    empty = data[:at] + b"0" * 64 + data[at + 64 :]
-    digest = hashlib.sha256(empty).hexdigest().encode()
-    return data[:at] + digest + data[at + 64 :]
+    before, after = data[:at], data[at + 64 :]
+    digest = hashlib.sha256(before)
+    digest.update(NO_DIGEST)
+    digest.update(after)
+    return b"".join((before, digest.hexdigest().encode(), after))
 
 
 class Mutator:
     """Mutants of some files: `mutant()` returns the next; they depend on the seed alone."""
 
     def __init__(self, files, random):
-        self.files, self.random = files, random
+        # Nearly all time goes into drawing: `random()` is the one method that costs nothing.
+        self.files, self.random = files, random.random
         self.ways = [self.bits, self.some_bytes, self.splice, self.cut, self.number, self.text]
 
     def mutant(self):
-        random = self.random
-        data = bytearray(random.choice(self.files))
-        for _ in range(1 if random.random() < 0.7 else random.randrange(2, 6)):
+        data = bytearray(self._one_of(self.files))
+        for _ in range(1 if self.random() < 0.5 else 2 + int(4 * self.random())):
             if data:
-                random.choice(self.ways)(data)
+                self._one_of(self.ways)(data)
         return bytes(data)
 
     def _at(self, data):
-        return int(self.random.random() * len(data))
+        return int(self.random() * len(data))
+
+    def _one_of(self, values):
+        return values[int(self.random() * len(values))]
 
     def bits(self, data):
-        data[self._at(data)] ^= 1 << (self.random.getrandbits(3))
+        data[self._at(data)] ^= 1 << int(8 * self.random())
 
     def some_bytes(self, data):
-        at = self._at(data)
-        data[at : at + 4] = self.random.randbytes(len(data[at : at + 1 + self._at("1234")]))
+        at, n = self._at(data), 1 + int(4 * self.random())
+        n = min(n, len(data) - at)
+        data[at : at + n] = int(self.random() * 256**n).to_bytes(n, "little")
 
     def splice(self, data):
-        other = self.random.choice(self.files)
-        start, at, n = self._at(other), self._at(data), self.random.randrange(1, 64)
-        kept = self.random.choice((0, n))
+        other = self._one_of(self.files)
+        start, at, n = self._at(other), self._at(data), 1 + int(63 * self.random())
+        kept = n if self.random() < 0.5 else 0
         data[at : at + kept] = other[start : start + n]
 
     def cut(self, data):
         at = self._at(data)
-        del data[at : at + self.random.choice((1, 2, 8, 64, len(data)))]
+        del data[at : at + self._one_of((1, 2, 8, 64, len(data)))]
 
     def number(self, data):
         """A binary length: 1, 2, 4 or 8 bytes, of either order."""
-        size, order = self.random.choice((1, 2, 4, 8)), self.random.choice(("little", "big"))
-        at = self.random.choice((0, self._at(data)))
-        value = self.random.choice(NUMBERS) - self.random.getrandbits(1)
-        data[at : at + size] = (value % 256**size).to_bytes(size, order)
+        at = self._at(data) if self.random() < 0.5 else 0
+        value = self._one_of(BINARY)
+        data[at : at + len(value)] = value
 
     def text(self, data):
         """Another number where there is one in the text; what follows moves."""
         start = self._at(data)
-        found = re.compile(rb"-?\d+\.?\d*|true|null|\"\w*\"").search(data, start, start + 200)
+        found = SCALAR.search(data, start, start + 200)
         if found:
-            value = json.dumps(self.random.choice(VALUES)).encode()
-            data[found.start() : found.end()] = value[:80]
+            data[found.start() : found.end()] = self._one_of(TEXTS)[:80]
+
+
+class Node:
+    """A value in the JSON of a model file: where it stands in the header, and what is in it.
+
+    Attributes
+    ----------
+    start, stop : of the value; ``begin`` with its name, ``name`` the span of that, or None
+    cut : what goes where it is left out, a comma included
+    """
+
+    def __init__(self, text, at, place):
+        value, stop = json.JSONDecoder().raw_decode(text, at)
+        self.start, self.stop, self.begin, self.name = place[at], place[stop], place[at], None
+        self.children, self.end = [], stop
+        self.value = value if type(value) in (int, float) else None
+        at += 1
+        while isinstance(value, list | dict) and len(self.children) < len(value):
+            at = skip(text, at)
+            begin, name = at, None
+            if isinstance(value, dict):
+                _, at = json.JSONDecoder().raw_decode(text, at)
+                name = place[begin], place[at]
+                at = skip(text, at)
+            child = Node(text, at, place)
+            child.begin, child.name, at = place[begin], name, child.end
+            self.children.append(child)
+        for i, child in enumerate(self.children):
+            more = self.children[i + 1 :]
+            first = child.begin if more or i == 0 else self.children[i - 1].stop
+            child.cut = first, more[0].begin if more else child.stop
+
+
+def skip(text, at):
+    while text[at] in ",: ":
+        at += 1
+    return at
+
+
+class Tree:
+    """The header of a model file, and how to change the JSON in it without reading it anew."""
+
+    def __init__(self, data, random):
+        self.random, length = random, int.from_bytes(data[:8], "little")
+        self.header, self.payload = data[8 : 8 + length], data[8 + length :]
+        text = self.header.decode()
+        self.outer = Node(text, 0, range(len(text) + 1))
+        inner = json.loads(text)["__metadata__"]["network"]
+        # Where each character stands behind its escapes.
+        place = [text.index('"network":"') + 11]
+        for character in inner:
+            place.append(place[-1] + len(json.dumps(character)) - 2)
+        self.inner = Node(inner, 0, place)
+
+    def mutant(self):
+        """A few values changed, left out, named otherwise, repeated."""
+        changes = [self.change() for _ in range(1 + int(3.5 * self.random() ** 2))]
+        text, end = self.header, len(self.header)
+        for start, stop, new in sorted(changes, reverse=True):
+            if stop <= end:  # not within one that was made
+                text, end = b"".join((text[:start], new, text[stop:])), start
+        return b"".join((len(text).to_bytes(8, "little"), text, self.payload))
+
+    def change(self):
+        """Start and stop of what goes, and what comes."""
+        random = self.random
+        inside = random() < 0.75
+        node = self.inner if inside else self.outer
+        child = node
+        while child.children:
+            node = child
+            child = node.children[int(random() * len(node.children))]
+            if random() < 0.3:
+                break
+        kind = int(6 * random())
+        if kind == 0:
+            return *child.cut, b""
+        if kind == 1 and child.name:
+            names = ESCAPED_KEYS if inside else PLAIN_KEYS
+            return *child.name, names[int(random() * len(names))]
+        values = ESCAPED if inside else TEXTS
+        new = values[int(random() * len(values))]
+        if kind == 2 and not child.name:
+            return child.begin, child.begin, new + b","
+        if kind == 3 and child.value is not None:
+            value = child.value + (-1, 1, 0.5)[int(3 * random())]
+            return child.start, child.stop, repr(value).encode()
+        if kind == 4:
+            other = node.children[int(random() * len(node.children))]
+            return child.start, child.stop, self.header[other.start : other.stop]
+        return child.start, child.stop, new
 
 
 class ModelMutator(Mutator):
-    """Of model files: every second mutant has a digest that is right."""
+    """Of model files: two thirds of the mutants have a digest that is right."""
 
     def __init__(self, files, random):
         super().__init__(files, random)
-        self.trees = []
-        for data in files:
-            length = int.from_bytes(data[:8], "little")
-            self.trees.append((data[8 : 8 + length], data[8 + length :]))
+        self.trees = [Tree(data, self.random) for data in files]
 
     def mutant(self):
-        kind = self.random.random()
+        kind = self.random()
         if kind < 0.3:
-            return sealed(self.tree())
+            return sealed(self._one_of(self.trees).mutant())
         data = super().mutant()
         if kind < 0.65:
             # Where the header has another length, let the first 8 bytes say so.
@@ -168,42 +276,3 @@ class ModelMutator(Mutator):
                 data = (at - 8).to_bytes(8, "little") + data[8:]
             return sealed(data)
         return data
-
-    def tree(self):
-        """The header read, changed where JSON has something to change, and written again."""
-        random = self.random
-        text, payload = random.choice(self.trees)
-        header = json.loads(text)
-        inner = json.loads(header["__metadata__"]["network"])
-        for _ in range(random.choice((1, 1, 1, 2, 4))):
-            self._edit(random.choice((header, inner, inner, inner)))
-        if isinstance(header.get("__metadata__"), dict):
-            header["__metadata__"].setdefault("sha256", "0" * 64)
-            if random.random() < 0.95:
-                header["__metadata__"]["network"] = json.dumps(inner)
-        text = json.dumps(header, separators=(",", ":")).encode()
-        return len(text).to_bytes(8, "little") + text + payload
-
-    def _edit(self, node):
-        random = self.random
-        while True:
-            keys = list(node) if isinstance(node, dict) else range(len(node))
-            if not keys:
-                return
-            key = random.choice(keys)
-            if not isinstance(node[key], dict | list) or not node[key] or random.random() < 0.3:
-                break
-            node = node[key]
-        kind = random.randrange(6)
-        if kind == 0:
-            del node[key]
-        elif kind == 1 and isinstance(node, dict):
-            node[random.choice(KEYS)] = node.pop(key)
-        elif kind == 2 and isinstance(node, list):
-            node.insert(key, copy.deepcopy(random.choice(VALUES)))
-        elif kind == 3 and isinstance(node[key], int | float):
-            node[key] += random.choice((-1, 1, 0.5))
-        elif kind == 4:
-            node[key] = copy.deepcopy(node[random.choice(list(keys))])
-        else:
-            node[key] = copy.deepcopy(random.choice(VALUES))

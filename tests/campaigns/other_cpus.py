@@ -63,15 +63,15 @@ def run(*command, **options):
     return subprocess.run(command, check=True, **options)
 
 
-def fetch():
-    """Unpack Debian's arm64 packages, with what they depend on, below ARM."""
-    state = FOLDER / "apt"
+def fetch(architecture="arm64", folder=ARM, packages=PACKAGES):
+    """Unpack Debian's packages for another machine, with what they depend on, into the folder."""
+    state = FOLDER / f"apt-{architecture}"
     for part in ("lists/partial", "cache/archives/partial"):
         (state / part).mkdir(parents=True, exist_ok=True)
     (state / "status").touch()  # nothing is installed there: every dependency is fetched
     settings = {
-        "APT::Architecture": "arm64",
-        "APT::Architectures": "arm64",
+        "APT::Architecture": architecture,
+        "APT::Architectures": architecture,
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",
         "Dir::State": state,
@@ -80,9 +80,9 @@ def fetch():
     }
     apt = ["apt-get", "-qq", *(f"-o{name}={value}" for name, value in settings.items())]
     run(*apt, "update")
-    run(*apt, "install", "--yes", "--no-install-recommends", "--download-only", *PACKAGES)
+    run(*apt, "install", "--yes", "--no-install-recommends", "--download-only", *packages)
     for package in sorted((state / "cache" / "archives").glob("*.deb")):
-        subprocess.run(["dpkg", "-x", package, ARM], check=True)
+        subprocess.run(["dpkg", "-x", package, folder], check=True)
 
 
 def site(machine):

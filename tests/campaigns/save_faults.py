@@ -88,10 +88,12 @@ class Save:
         self.prepare()
         pid, start, answer = self.child(limit)
         log = self.folder.parent / "log"
+        log.unlink(missing_ok=True)
         command = ["strace", "-q", "-o", str(log), "-p", str(pid), *options]
         with subprocess.Popen(command, stderr=subprocess.PIPE) as tracer:
-            status = Path(f"/proc/{pid}/status")
-            while re.search(r"TracerPid:\t0\n", status.read_text()):
+            # Not until strace shows the call in which the process waits: before that it may be
+            # attached and not yet look, and where the machine is busy the save be over by then.
+            while not log.exists() or not log.stat().st_size:
                 if tracer.poll() is not None:
                     raise RuntimeError(tracer.stderr.read().decode())
                 time.sleep(0.002)

@@ -4,8 +4,15 @@
 
 A Hypothesis state machine trains (whole and broken epochs, on one to three threads), goes on, saves
 and loads, copies, predicts, takes single steps, assigns weights, resets, and is refused. Beside it
-`cbackprop.reference` does the same with arrays; after every step weights (to 1e-7), steps, epochs
-and predictions (to 1e-9) are compared, in float64. Needs the `test` extra.
+`cbackprop.reference` does the same with arrays, in float64; after every step weights, what the
+optimiser remembers, steps, epochs and predictions are compared. Needs the `test` extra.
+
+Gradients may differ by 8 roundings of the absolute values of their terms, predictions by 1e-13.
+So may weights and what the optimiser remembers, or the steps taken since the last comparison are
+judged by their condition: where a gradient g cancels to nearly 0, a step eta g / (sqrt h + eps)
+passes a rounding of g on as many as eta / eps = 10^6 times. Then the same steps are taken once in
+long double, and three times in float64 with as many roundings more of each gradient, drawn; the
+network may lie off the first by `LUCK` times what these do.
 """
 
 import argparse
@@ -23,12 +30,40 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 import cbackprop
-from cbackprop import Network, optimizers, reference
+from cbackprop import Network, _engine, optimizers, reference
 
 SIZES, ROWS, BATCH, ETA = [3, 17, 4, 2], 23, 5, 0.01
 X = np.random.default_rng(0).normal(size=(ROWS, 3))
 Y = np.random.default_rng(1).random((ROWS, 2))
 BATCHES = -(-ROWS // BATCH)
+# What an optimiser remembers, in the order of the engine's planes.
+PLANES = {"sgd": [], "momentum": ["v"], "rmsprop": ["h"], "adam": ["v", "h"], "nadam": ["v", "h"],
+          "amsgrad": ["v", "h", "top"]}  # fmt: skip
+CLOSE = 1e-13
+# A gradient is made by sums of up to 17 terms, one after another in three layers, of functions
+# good to 2 ULP, but most roundings cancel: 0.6 of one was the most in 52,048 gradients.
+ROUNDINGS, LUCK = 8, 8
+
+
+def apart(found, right):
+    """The largest difference."""
+    return np.max(np.abs(found - right))
+
+
+def close(found, right):
+    return all(
+        apart(x, y) <= CLOSE * np.max(np.abs(y), initial=0)
+        for x, y in zip(found, right, strict=True)
+    )
+
+
+def numbers(net, name):
+    """Weights and biases, and every plane of what the optimiser remembers of them."""
+    found, state = net.weights + net.biases, net._position.optimizer
+    for k in range(len(PLANES[name]) if state else 0):
+        pairs = [_engine.unpack(state.panels(k, l), net.sizes[l]) for l in range(1, len(SIZES))]
+        found += [w for w, _ in pairs] + [b for _, b in pairs]
+    return found
 
 
 class Break:
@@ -51,25 +86,76 @@ class Model:
         self.restart(net)
 
     def restart(self, net):
-        self.look(net)
+        self.theta = [x.copy() for x in net.weights + net.biases]
         self.memory = [{} for _ in self.theta]
         self.t = self.steps = self.batch = self.epochs = 0
+        self.stand()
 
-    def look(self, net):
-        self.theta = [x.copy() for x in net.weights + net.biases]
+    def stand(self):
+        """The next comparison is of the steps from here on."""
+        self.start, self.taken = (list(self.theta), copy.deepcopy(self.memory), self.t), []
+
+    def look(self, found):
+        """Go on from the network's own numbers, so that roundings do not add up for hours."""
+        n, names = len(self.theta), PLANES[self.rule.name]
+        self.theta = found[:n]
+        for k, name in enumerate(names if len(found) > n else []):
+            for memory, plane in zip(self.memory, found[n * (k + 1) :][:n], strict=True):
+                memory[name] = plane
+        self.stand()
+
+    def numbers(self):
+        names = PLANES[self.rule.name] if self.memory[0] else []
+        return self.theta + [memory[name] for name in names for memory in self.memory]
 
     def halves(self):
         return self.theta[: len(SIZES) - 1], self.theta[len(SIZES) - 1 :]
 
     def gradient(self, rows):
-        found = reference.backprop(*self.halves(), self.sigmas, self.cost, X[rows], Y[rows])
-        return [*found.nabla_w, *found.nabla_b]
+        """Of each array, and how much roundings may make of it, element by element: the same sums
+        over absolute values, so that what cancels counts. sigma' is at most about 1, and it and
+        sigma are good to a rounding of 1 where they are small."""
+        weights, biases = self.halves()
+        found = reference.backprop(weights, biases, self.sigmas, self.cost, X[rows], Y[rows])
+        a = [np.abs(X[rows])]
+        for w, b, activation in zip(weights, biases, found.a[1:], strict=True):
+            a.append(np.maximum(np.abs(activation), a[-1] @ np.abs(w).T + np.abs(b)))
+        delta, bounds_w, bounds_b = np.abs(found.a[-1]) + np.abs(Y[rows]), [], []
+        for w, before in zip(weights[::-1], a[-2::-1], strict=True):
+            bounds_w.insert(0, reference.weight_gradient(before, delta))
+            bounds_b.insert(0, reference.bias_gradient(delta))
+            delta = delta @ np.abs(w)
+        u = ROUNDINGS * np.finfo(np.float64).eps / 2
+        return [*found.nabla_w, *found.nabla_b], [u * x for x in bounds_w + bounds_b]
 
-    def step(self, g):
+    def step(self, rows, noise=None):
         self.t += 1
         self.steps += 1
+        self.taken.append(rows)
+        g, bounds = self.gradient(rows)
+        if noise is not None:
+            g = [x + noise.uniform(-1, 1, x.shape) * r for x, r in zip(g, bounds, strict=True)]
         triples = zip(self.theta, g, self.memory, strict=True)
         self.theta = [reference.update(self.rule, x, n, m, self.t, ETA) for x, n, m in triples]
+
+    def again(self, dtype, noise=None):
+        """The numbers after the steps since the last comparison, taken once more."""
+        twin = copy.copy(self)
+        theta, memory, twin.t = copy.deepcopy(self.start)
+        twin.theta, twin.taken = [x.astype(dtype) for x in theta], []
+        twin.memory = memory
+        for rows in self.taken:
+            twin.step(rows, noise)
+        return twin.numbers()
+
+    def explains(self, found):
+        """Whether roundings may have led the network so far off."""
+        truth = self.again(np.longdouble)
+        others = [self.again(np.float64, np.random.default_rng(i)) for i in range(3)]
+        room = [
+            LUCK * max(map(apart, ways, [t] * 3)) for t, *ways in zip(truth, *others, strict=True)
+        ]
+        return all(apart(x, t) <= r for x, t, r in zip(found, truth, room, strict=True))
 
     def train(self, epochs, after=None):
         """Whole epochs, the broken one first; or so many mini-batches of them."""
@@ -77,7 +163,7 @@ class Model:
         for _ in range(left if after is None else min(left, after)):
             self.close()
             rows = slice(self.batch * BATCH, (self.batch + 1) * BATCH)
-            self.step(self.gradient(rows))
+            self.step(rows)
             self.batch += 1
         if after is None or after > left:
             self.close()
@@ -89,7 +175,7 @@ class Model:
 
 
 class Use(RuleBasedStateMachine):
-    steps = 0
+    steps = judged = 0
 
     @initialize(
         name=st.sampled_from(["sgd", "momentum", "adam", "rmsprop", "nadam", "amsgrad"]),
@@ -110,11 +196,12 @@ class Use(RuleBasedStateMachine):
     def compare(self):
         Use.steps += 1
         net, model = self.net, self.model
-        for x, right in zip(net.weights + net.biases, model.theta, strict=True):
-            # rmsprop makes much of rounding: 1e-10 after 15 steps
-            np.testing.assert_allclose(x, right, rtol=1e-7, atol=1e-8)
+        found, right = numbers(net, self.name), model.numbers()
+        if not close(found, right):
+            Use.judged += 1
+            assert model.explains(found)
         assert (net.steps, len(net.history)) == (model.steps, model.epochs)
-        model.look(net)
+        model.look(found)
 
     @rule(epochs=st.integers(1, 3), threads=st.integers(1, 3))
     def train(self, epochs, threads):
@@ -145,17 +232,17 @@ class Use(RuleBasedStateMachine):
     def predict(self, threads, rows):
         right = reference.forward(*self.model.halves(), self.model.sigmas, X[:rows])[1][-1]
         found = self.net.predict(X[:rows], n_threads=threads)
-        np.testing.assert_allclose(found, right, rtol=1e-9, atol=1e-12)
+        assert close([found], [right])
         assert self.net.predict(X[:rows]).tobytes() == found.tobytes()
 
     @rule(rows=st.integers(1, ROWS))
     def apply(self, rows):
         g = self.net.gradients(X[:rows], Y[:rows])
-        right = self.model.gradient(slice(0, rows))
-        for x, y in zip([*g.nabla_w, *g.nabla_b], right, strict=True):
-            np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12)
+        right, bounds = self.model.gradient(slice(0, rows))
+        for x, y, r in zip([*g.nabla_w, *g.nabla_b], right, bounds, strict=True):
+            assert (np.abs(x - y) <= r).all()
         self.net.apply_gradients(g, optimizer=self.name, learning_rate=ETA)
-        self.model.step(right)
+        self.model.step(slice(0, rows))
         self.compare()
 
     @rule(layer=st.integers(0, len(SIZES) - 2), seed=st.integers(0, 99))
@@ -164,6 +251,7 @@ class Use(RuleBasedStateMachine):
         w = rng.normal(size=(SIZES[layer + 1], SIZES[layer])) / 3
         self.net.set_weights(layer, w=w)
         self.model.theta[layer] = w
+        self.model.stand()
         self.compare()
 
     @rule()
@@ -193,11 +281,17 @@ class Use(RuleBasedStateMachine):
 
 
 def soak(seconds, seed=0, steps=50):
-    """Machines of so many steps, one after the other; how many, and how many steps in all."""
+    """Machines of so many steps, one after the other; how many, and how many comparisons. Says so
+    every five minutes."""
     import random
 
-    Use.steps, machines, end = 0, 0, time.monotonic() + seconds
+    Use.steps = Use.judged = machines = 0
+    end = printed = time.monotonic()
+    end += seconds
     while machines == 0 or time.monotonic() < end:
+        if time.monotonic() - printed > 300:
+            printed = time.monotonic()
+            report(seconds - (end - printed), machines)
         random.seed(seed + machines)
         run_state_machine_as_test(
             Use,
@@ -214,13 +308,21 @@ def soak(seconds, seed=0, steps=50):
     return machines, Use.steps
 
 
+def report(seconds, machines):
+    print(
+        f"{seconds:.0f} s, {time.process_time():.0f} s of a core: {machines:,} networks, "
+        f"{Use.steps:,} comparisons, none differs; {Use.judged:,} judged by their condition",
+        flush=True,
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    machines, steps = soak(options.seconds, options.seed)
-    print(f"{options.seconds:g} s: {machines:,} networks, {steps:,} comparisons, none differs")
+    machines, _ = soak(options.seconds, options.seed)
+    report(options.seconds, machines)
     return 0
 
 
