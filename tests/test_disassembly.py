@@ -18,6 +18,7 @@ MULTIPLY_ADD = re.compile(r"\t(?:vfmadd|vdpbf16|fmla)")
 STACK = re.compile(r"\(%r[sb]p|\[sp\b")
 # A v in front, but for two instructions of the 80286, or registers that came with AVX.
 AVX = re.compile(r"^(?!ver[rw])v|%[yz]mm\d|%k[0-7]\b")
+pytestmark = pytest.mark.ordinary("another build has other instructions")
 needs_objdump = pytest.mark.skipif(not shutil.which("objdump"), reason="needs objdump (binutils)")
 
 

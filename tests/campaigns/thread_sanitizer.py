@@ -20,14 +20,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
     options = parser.parse_args()
-    programs, environment = sanitize.build("thread")
+    folder, environment = sanitize.build("thread")
     # OpenBLAS is not compiled for this; NumPy's products stay in their thread.
     environment |= {
         "OPENBLAS_NUM_THREADS": "1",
         "TSAN_OPTIONS": "halt_on_error=0:exitcode=66:history_size=7",
     }
     program = Path(__file__).with_name("threaded.py")
-    command = ["setarch", "-R", programs / "python", "-P", program, str(options.seconds)]
+    command = ["setarch", "-R", folder / "bin" / "python", "-P", program, str(options.seconds)]
     status = subprocess.run(command, env=environment, check=False).returncode
     print("ThreadSanitizer: no report" if status == 0 else f"ThreadSanitizer: exit status {status}")
     return status
