@@ -1,6 +1,6 @@
 """Calls with arrays of every kind: right, in bits, or a documented exception.
 
-    python -m tests.campaigns.hostile_calls [--rounds 2] [--seed 0] [--sanitize]
+    python -m tests.campaigns.hostile_calls [--rounds 2] [--seed 0] [--sanitize [--again]]
 
 Each argument of the public calls that takes an array is given one of each dtype in each layout, in
 every round with flags, shape and values drawn anew, the other arguments being in order; then
@@ -9,7 +9,8 @@ writeable) say what is right: where they are taken, so must the hostile array be
 bits, and where they are refused, it must be refused. A refusal is a ValueError or TypeError that
 names the argument, or a MemoryError (of weights near the largest number DivergenceError); it
 leaves the network as it was, and no call writes into what it was given. ``--sanitize`` builds
-with AddressSanitizer and UndefinedBehaviorSanitizer first (see `sanitize.py`) and runs under them.
+with AddressSanitizer and UndefinedBehaviorSanitizer first (see `sanitize.py`) and runs under them;
+``--again`` takes the build that is there.
 """
 
 import argparse
@@ -401,12 +402,13 @@ def main():
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sanitize", action="store_true")
+    parser.add_argument("--again", action="store_true")
     options = parser.parse_args()
     if options.sanitize:
         from tests.campaigns import sanitize
 
         words = [f"--rounds={options.rounds}", f"--seed={options.seed}"]
-        return sanitize.run_module("tests.campaigns.hostile_calls", words)
+        return sanitize.run_module("tests.campaigns.hostile_calls", words, options.again)
     outcomes, wrong = campaign(options.rounds, options.seed)
     counts = ", ".join(f"{n:,} {name}" for name, n in outcomes.most_common())
     print(f"{outcomes.total():,} calls: {counts}; {len(wrong)} wrong")

@@ -71,13 +71,13 @@ def reported(folder: Path) -> list[str]:
     return [file.read_text(errors="replace") for file in sorted((folder / "reports").iterdir())]
 
 
-def run_module(name: str, words: list[str], sanitizers: str = "address,undefined") -> int:
+def run_module(name: str, words: list[str], again: bool = False) -> int:
     """Run a campaign on the package so built; its exit status, or 1 where there were reports."""
-    folder, environment = build(sanitizers)
+    folder, environment = build("address,undefined", again)
     command = [folder / "bin" / "python", "-m", name, *words]
     status = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
     found = reported(folder)
-    print(*found, f"{len(found)} reports of {sanitizers}", sep="\n")
+    print(*found, f"address,undefined: {len(found)} reports", sep="\n")
     return status or bool(found)
 
 
