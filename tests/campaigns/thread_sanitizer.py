@@ -1,11 +1,11 @@
 """The ways to share work among threads under ThreadSanitizer:
 
-    python -m tests.campaigns.thread_sanitizer [--seconds 60]
+    python -m tests.campaigns.thread_sanitizer [--seconds 60] [--again]
 
 Builds C core and Cython modules with -fsanitize=thread as `sanitize.py` does, and runs
 `threaded.py` there with the runtime preloaded. Nothing is suppressed. Without address space
 randomisation (setarch -R): the runtime of gcc 12 does not know where newer kernels put things.
-Exits with 66 where there was a report.
+Exits with 66 where there was a report. ``--again`` takes the build that is there.
 """
 
 import argparse
@@ -19,8 +19,9 @@ from tests.campaigns import sanitize
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--again", action="store_true")
     options = parser.parse_args()
-    folder, environment = sanitize.build("thread")
+    folder, environment = sanitize.build("thread", options.again)
     # OpenBLAS is not compiled for this; NumPy's products stay in their thread.
     environment |= {
         "OPENBLAS_NUM_THREADS": "1",

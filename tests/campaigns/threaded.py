@@ -155,10 +155,13 @@ def interrupted():
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     end = time.monotonic() + float(sys.argv[1] if len(sys.argv) > 1 else 0)
     rounds = 0
     while rounds == 0 or time.monotonic() < end:
         for part in (ways, tables, pieces, readers, busy, networks, interrupted):
+            began = time.monotonic()
             part()
+            print(f"{part.__name__}: {time.monotonic() - began:.0f} s", flush=True)
         rounds += 1
     print(f"{rounds} rounds")
