@@ -1,7 +1,7 @@
 """Builds the C core (a static library for each instruction set, with its own flags) and the
 Cython modules over it. Everything else is in pyproject.toml.
 
-Environment: CBACKPROP_DEBUG=1 (-O0 -g, bounds checks in the Cython modules),
+Environment: CBACKPROP_DEBUG=1 (-O0 -g, assertions, bounds checks in the Cython modules),
 CBACKPROP_SANITIZE=address,undefined (or thread), CBACKPROP_ANNOTATE=1 (Cython's HTML).
 """
 
@@ -31,12 +31,13 @@ link = []
 if windows:  # clang-cl takes both spellings
     flags = ["/O2", "/clang:-std=c11", "/clang:-ffp-contract=off", "/clang:-fno-math-errno"]
 elif sys.platform == "linux":
-    flags += ["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
+    if not debug:  # it needs optimisation
+        flags += ["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
     link += ["-Wl,-z,relro,-z,now,-z,noexecstack"]
 if not debug and not sanitize and not windows:
     flags += ["-g0"]
-if debug:
-    flags += ["-O0", "-g"]
+if debug:  # Python's own flags switch assertions off
+    flags += ["-O0", "-g", "-UNDEBUG"]
 if sanitize:
     flags += ["-g", "-fno-omit-frame-pointer", f"-fsanitize={sanitize}"]
     link += [f"-fsanitize={sanitize}"]

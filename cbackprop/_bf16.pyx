@@ -2,7 +2,7 @@
 """Forward, BP2, BP3 and BP4 where products take their operands rounded to bfloat16: w where it is
 used, activations and errors once a mini-batch. Everything else stays as in `_forward`,
 `_error_propagation` and `_gradients`, and so do the layers that are not worth it."""
-from cbackprop._engine cimport Engine, Workspace, address, new_arena
+from cbackprop._engine cimport Engine, Workspace, address, arena_of
 from cbackprop._forward cimport forward_columns
 from cbackprop._gradients cimport blocks_of, gradient_rows, share, tiles_of
 from cbackprop._kernels cimport (INPUTS_BYTES, Pass, cb_ahead, cb_bf16_stride, cb_index,
@@ -49,10 +49,7 @@ cdef class Rounded:
                           # of fewer samples there are more tiles at once
                           min(tiles_of(p, l) * each, max(<cb_index>INPUTS_BYTES, each)))
         scratch = parts_of(scratch, 128) * 128
-        starts = [0]
-        for size in sizes:
-            starts.append(starts[-1] + parts_of(size, 128) * 128)
-        self.arena = new_arena(starts[-1] + w.threads * scratch)
+        self.arena, starts = arena_of([*sizes, w.threads * scratch])
         cdef char *base = <char *>address(self.arena)
         self.layers = layers
         for l in range(1, p.L + 1):
@@ -61,7 +58,7 @@ cdef class Rounded:
             p.layer[l].a_bf16 = base + <cb_index>starts[3 * i]
             p.layer[l].delta_bf16 = base + <cb_index>starts[3 * i + 1] if l > 1 else NULL
             p.layer[l].delta_pairs = base + <cb_index>starts[3 * i + 2]
-        self.rounding = Rounding(NULL, base + <cb_index>starts[-1], scratch)
+        self.rounding = Rounding(NULL, base + <cb_index>starts[-2], scratch)
 
 
 cdef const Rounding *rounding_of(Workspace w, Engine engine, cb_index m) except? NULL:

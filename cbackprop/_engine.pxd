@@ -75,6 +75,7 @@ cdef class Hold:
 
 cdef uintptr_t address(array) except? 0
 cdef new_arena(cb_index n_bytes)
+cdef arena_of(counts, cb_index wall=*)
 cdef panels_of(arena, start, dtype, n_in, n_out)
 cdef bint as_rows(const Py_buffer *buffer, cb_rows *rows) noexcept nogil
 cdef bint look_at(array, Py_buffer *buffer, cb_rows *rows) except -1

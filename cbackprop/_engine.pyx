@@ -15,9 +15,9 @@ from libc.string cimport memcpy
 from cbackprop._forward cimport forward
 from cbackprop._kernels cimport (CB_DROPS, CB_FEW_ROWS, CB_FLOAT32, CB_FLOAT64, CB_FOR_DROPOUT,
                                  CB_FOR_SHUFFLE, CB_FOR_WEIGHTS, CB_PANEL, CB_SQUARED_ERROR,
-                                 CB_UINT8, Pass, cb_barrier, cb_bf16_kernels_of, cb_dropout,
-                                 cb_enter_alone, cb_enter_shared, cb_float_enter,
-                                 cb_float_leave, cb_index, cb_is_alone, cb_kernels,
+                                 CB_UINT8, CB_WALL, Pass, cb_barrier, cb_bf16_kernels_of,
+                                 cb_dropout, cb_enter_alone, cb_enter_shared, cb_float_enter,
+                                 cb_float_leave, cb_forbid, cb_index, cb_is_alone, cb_kernels,
                                  cb_kernels_choose, cb_kernels_in_use,
                                  cb_kernels_named, cb_layer, cb_leave_alone, cb_leave_shared,
                                  cb_needs_z, cb_normal, cb_own, cb_philox, cb_program, cb_random,
@@ -177,12 +177,19 @@ cdef cb_index panel_bytes(const cb_kernels *k, cb_index n_in, cb_index n_out) no
     return parts_of(n_out, CB_PANEL) * (n_in + 1) * CB_PANEL * k.itemsize
 
 
-def _arena(counts):
-    # One zeroed allocation for all parts; each starts at a multiple of ALIGNMENT.
+cdef arena_of(counts, cb_index wall=CB_WALL):
+    # One zeroed allocation for all parts, and where they start, at multiples of ALIGNMENT. With
+    # wall = 0 one part follows the other, for loops and copies over all of them.
+    cdef cb_index start, n
     offsets = [0]
     for count in counts:
-        offsets.append(offsets[-1] + parts_of(count, ALIGNMENT) * ALIGNMENT)
-    return new_arena(offsets[-1]), offsets
+        offsets.append(offsets[-1] + parts_of(count + wall, ALIGNMENT) * ALIGNMENT)
+    arena = new_arena(offsets[-1])
+    cdef uintptr_t base = address(arena)
+    if wall:
+        for start, n, end in zip(offsets, counts, offsets[1:]):
+            cb_forbid(<void *>(base + start + n), end - start - n)
+    return arena, offsets
 
 
 # What is left of the large page that the last arenas were cut from.
@@ -191,9 +198,18 @@ cdef object page = b""
 
 
 cdef new_arena(cb_index n_bytes):
-    # Zeroed, aligned. Arenas that a core's first table of small pages (some 70 of 4 KiB) would
-    # not hold lie on large ones: on their own, or, so that a small network does not take 2 MiB,
-    # as neighbours in one, which lives as long as any of them.
+    # Zeroed, aligned.
+    if CB_WALL == 0:
+        return zeroed(n_bytes)
+    arena = zeroed(n_bytes + CB_WALL)
+    cb_forbid(<void *>(address(arena) + n_bytes), CB_WALL)
+    return arena[:n_bytes]
+
+
+cdef zeroed(cb_index n_bytes):
+    # Arenas that a core's first table of small pages (some 70 of 4 KiB) would not hold lie on
+    # large ones: on their own, or, so that a small network does not take 2 MiB, as neighbours
+    # in one, which lives as long as any of them.
     global page
     if n_bytes < SOME_SMALL_PAGES:
         return aligned(n_bytes, ALIGNMENT)
@@ -223,7 +239,8 @@ cdef on_large_pages(cb_index n_bytes):
 
 
 cdef aligned(cb_index n_bytes, cb_index alignment):
-    memory = numpy.zeros(n_bytes + alignment, numpy.uint8)
+    # With walls it is more than NumPy keeps for others instead of freeing it: 1,024 bytes.
+    memory = numpy.zeros(n_bytes + alignment + 4 * CB_WALL, numpy.uint8)
     skip = -address(memory) % alignment
     return memory[skip:skip + n_bytes]
 
@@ -303,7 +320,7 @@ cdef class Workspace:
         for thread in range(threads if kind != INFERENCE else 0):
             take(("scratch", thread), scratch)
 
-        self.arena, starts = _arena(counts)
+        self.arena, starts = arena_of(counts)
         self.offsets = dict(zip(names, starts))
         base = <char *>address(self.arena)
         self.p = Pass(engine.kernels, <cb_layer *>base, L, engine.cost, engine.stable, score,
@@ -450,7 +467,7 @@ cdef class Engine:
         counts = [(self.L + 1) * sizeof(cb_layer)]
         for l in range(1, self.L + 1):
             counts.append(panel_bytes(self.kernels, sizes[l - 1], sizes[l]))
-        self.arena, self.offsets = _arena(counts)
+        self.arena, self.offsets = arena_of(counts, 0)
         self.layer = <cb_layer *>address(self.arena)
         self.parameters = <char *>self.layer + <cb_index>self.offsets[1]
         self.n_bytes = self.offsets[-1] - self.offsets[1]

@@ -190,6 +190,8 @@ cdef extern from "targets.h" nogil:
 
 cdef extern from "pages.h" nogil:
     void cb_use_large_pages(void *begin, size_t n_bytes) noexcept
+    const cb_index CB_WALL
+    void cb_forbid(void *begin, size_t n_bytes) noexcept
 
 cdef extern from "turns.h" nogil:
     void cb_wait_for_turn(const int64_t *turn, int64_t mine) noexcept

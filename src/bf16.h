@@ -52,7 +52,7 @@ static void transpose(const cb_layer *l, cb_index col, cb_index cols, void *scra
             const real *w = panel(l, j) + (col + i) * CB_PANEL;
             const cb_index other = n - j > CB_PANEL ? panel_size(l) : 0;
             ivec x[LANES];
-#pragma GCC unroll 16
+            UNROLL(16)
             for (int k = 0; k < LANES; k++) {
                 vec first = {0}, second = {0};
                 if (k < cols - i)
@@ -63,7 +63,7 @@ static void transpose(const cb_layer *l, cb_index col, cb_index cols, void *scra
             }
             transpose_pairs(x);
             pair *to = (pair *)scratch + j / 2 * TILE_COLS + i;
-#pragma GCC unroll 16
+            UNROLL(16)
             for (int k = 0; k < LANES; k++)
                 if (k < halved(n - j))
                     store_pairs(to + k * TILE_COLS, x[k]);
@@ -125,11 +125,11 @@ static void block_inputs(const cb_layer *l, cb_index m, cb_index row, cb_index r
         const cb_index n = rows / tiles + (i < larger);
         for (cb_index k = 0; k < stride; k += LANES) {
             ivec x[LANES];
-#pragma GCC unroll 16
+            UNROLL(16)
             for (int q = 0; q < LANES; q++)
                 x[q] = input_pairs(l, m, 2 * (k + q), row);
             transpose_pairs(x);
-#pragma GCC unroll 12
+            UNROLL(12)
             for (int r = 0; r < TILE_ROWS; r++)
                 if (r < n)
                     store_pairs(out + r * stride + k, x[r]);

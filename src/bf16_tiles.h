@@ -48,16 +48,16 @@ INLINE void transpose_pairs(ivec x[LANES])
                            0x1400000004, 0x1500000005, 0x1600000006, 0x1700000007};
     const __m512i second = {0x1800000008, 0x1900000009, 0x1a0000000a, 0x1b0000000b,
                             0x1c0000000c, 0x1d0000000d, 0x1e0000000e, 0x1f0000000f};
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int step = 1; step < LANES; step *= 2) {
         ivec y[LANES];
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int i = 0; i < LANES / 2; i++) {
             const __m512i a = (__m512i)x[i], b = (__m512i)x[i + LANES / 2];
             y[2 * i] = (ivec)_mm512_permutex2var_epi32(a, first, b);
             y[2 * i + 1] = (ivec)_mm512_permutex2var_epi32(a, second, b);
         }
-#pragma GCC unroll 16
+        UNROLL(16)
         for (int i = 0; i < LANES; i++)
             x[i] = y[i];
     }
@@ -76,14 +76,14 @@ INLINE void tile_of_pairs(const int MR, const int NV, cb_index pairs, const pair
     vec acc[TILE_ROWS][2];
     const vec init0 = e->init0 ? v_load(e->init0) : (vec){0};
     const vec init1 = NV > 1 && e->init1 ? v_load(e->init1) : (vec){0};
-#pragma GCC unroll 12
+    UNROLL(12)
     for (int r = 0; r < MR; r++)
         acc[r][0] = init0, acc[r][1] = init1;
     /* Rows r, r+1, r+2 share a base pointer: x86 addresses them as p, p + s, p + 2s. */
     const pair *p[4] = {a, a + 3 * lda, a + 6 * lda, a + 9 * lda};
     for (cb_index k = 0; k < pairs; k++) {
         const ivec x0 = load_pairs(b), x1 = NV > 1 ? load_pairs(b + LANES) : x0;
-#pragma GCC unroll 12
+        UNROLL(12)
         for (int r = 0; r < MR; r++) {
             const ivec y = p[r / 3][(r % 3) * lda] - (ivec){0};
             acc[r][0] = v_dot(acc[r][0], x0, y);
@@ -91,11 +91,11 @@ INLINE void tile_of_pairs(const int MR, const int NV, cb_index pairs, const pair
                 acc[r][1] = v_dot(acc[r][1], x1, y);
         }
         b += TILE_COLS;
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int q = 0; q < (MR + 2) / 3; q++)
             p[q]++;
     }
-#pragma GCC unroll 12
+    UNROLL(12)
     for (int r = 0; r < MR; r++) {
         v_store(e->out0 + r * e->ldo, acc[r][0]);
         if (NV > 1)

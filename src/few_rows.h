@@ -10,14 +10,15 @@ INLINE void few_rows(const int MR, const int NV, cb_index K, const real *a, cb_i
                      const real *const w[MOST_VECTORS], real *z, cb_index ldz)
 {
     vec acc[CB_FEW_ROWS][MOST_VECTORS];
-#pragma GCC unroll 8
-    for (int v = 0; v < NV; v++)
-#pragma GCC unroll 2
+    UNROLL(8)
+    for (int v = 0; v < NV; v++) {
+        UNROLL(2)
         for (int r = 0; r < MR; r++)
             acc[r][v] = v_load(w[v] + K * CB_PANEL);
+    }
     for (cb_index k = 0; k < K; k++) {
         const vec x0 = v_set(a[k]), x1 = MR > 1 ? v_set(a[lda + k]) : x0;
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int v = 0; v < NV; v++) {
             const vec wk = v_load(w[v] + k * CB_PANEL);
             acc[0][v] = v_fma(x0, wk, acc[0][v]);
@@ -25,11 +26,12 @@ INLINE void few_rows(const int MR, const int NV, cb_index K, const real *a, cb_i
                 acc[1][v] = v_fma(x1, wk, acc[1][v]);
         }
     }
-#pragma GCC unroll 8
-    for (int v = 0; v < NV; v++)
-#pragma GCC unroll 2
+    UNROLL(8)
+    for (int v = 0; v < NV; v++) {
+        UNROLL(2)
         for (int r = 0; r < MR; r++)
             v_store(z + r * ldz + v * LANES, acc[r][v]);
+    }
 }
 
 typedef void few_fn(cb_index K, const real *a, cb_index lda, const real *const w[MOST_VECTORS],

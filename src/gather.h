@@ -56,8 +56,8 @@ INLINE void scale_row(const cb_rows *x, const int scaled, const real *from, real
     const cb_index n = x->width, whole = n - n % LANES;
     vec sums[4] = {{0}, {0}, {0}, {0}};
     cb_index k = 0;
-    for (; k + 4 * LANES <= whole; k += 4 * LANES)
-#pragma GCC unroll 4
+    for (; k + 4 * LANES <= whole; k += 4 * LANES) {
+        UNROLL(4)
         for (int i = 0; i < 4; i++) {
             vec v = v_load(from + k + i * LANES);
             if (scaled)
@@ -65,6 +65,7 @@ INLINE void scale_row(const cb_rows *x, const int scaled, const real *from, real
             sums[i] += v - v;
             v_store(to + k + i * LANES, v);
         }
+    }
     for (; k < n; k += LANES) {
         const int all = n - k >= LANES;
         vec v = all ? v_load(from + k) : v_load_first(n - k, from + k);

@@ -27,19 +27,19 @@ INLINE void half_rows_tile(const int MR, cb_index K, const real *a, cb_index lda
 {
     half acc[TILE_ROWS];
     const real *p[4] = {a, a + 3 * lda, a + 6 * lda, a + 9 * lda};
-#pragma GCC unroll 12
+    UNROLL(12)
     for (int r = 0; r < MR; r++)
         acc[r] = h_load(b + K * CB_PANEL);
     for (cb_index k = 0; k < K; k++, b += CB_PANEL) {
         const half x = h_load(b);
-#pragma GCC unroll 12
+        UNROLL(12)
         for (int r = 0; r < MR; r++)
             acc[r] = h_fma(h_set(p[r / 3][(r % 3) * lda]), x, acc[r]);
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int q = 0; q < (MR + 2) / 3; q++)
             p[q]++;
     }
-#pragma GCC unroll 12
+    UNROLL(12)
     for (int r = 0; r < MR; r++)
         h_store(out + r * ldo, acc[r]);
 }
@@ -49,18 +49,18 @@ INLINE void half_columns_tile(const int MR, cb_index K, const real *a, cb_index 
                               cb_index ldb, const outcome *o)
 {
     half acc[TILE_ROWS];
-#pragma GCC unroll 12
+    UNROLL(12)
     for (int r = 0; r < MR; r++)
         acc[r] = (half){0};
     for (cb_index k = 0; k < K; k++, a += lda, b += ldb) {
         const half x = h_load(b);
-#pragma GCC unroll 12
+        UNROLL(12)
         for (int r = 0; r < MR; r++)
             acc[r] = h_fma(h_set(a[r]), x, acc[r]);
     }
     const half rate = h_set((real)-o->update->rate), decay = h_set((real)o->update->decay);
     real *w = o->w0;
-#pragma GCC unroll 12
+    UNROLL(12)
     for (int r = 0; r < MR; r++, w += CB_PANEL) {
         const half keep = r == o->bias_row ? h_set((real)1) : decay;
         h_store(w, h_fma(rate, acc[r], keep * h_load(w)));

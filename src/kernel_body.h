@@ -189,10 +189,11 @@ static int all_finite(const void *x, cb_index n)
     const real *p = x;
     vec bad[4] = {{0}, {0}, {0}, {0}}; /* side by side: one would wait for its own sum */
     cb_index i = 0;
-    for (; i + 4 * LANES <= n; i += 4 * LANES)
-#pragma GCC unroll 4
+    for (; i + 4 * LANES <= n; i += 4 * LANES) {
+        UNROLL(4)
         for (int v = 0; v < 4; v++)
             bad[v] += v_load(p + i + v * LANES) - v_load(p + i + v * LANES);
+    }
     for (; i < n; i++)
         bad[0] += v_set(p[i] - p[i]);
     int found = 0;

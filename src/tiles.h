@@ -29,7 +29,7 @@ INLINE void product_rows(const int MR, const int NV, cb_index K, const real *a, 
     const real *p[4] = {a, a + 3 * lda, a + 6 * lda, a + 9 * lda};
     for (cb_index k = 0; k < K; k++) {
         const vec x0 = v_load(b0), x1 = NV > 1 ? v_load(b1) : x0;
-#pragma GCC unroll 12
+        UNROLL(12)
         for (int r = 0; r < MR; r++) {
             const vec y = v_set(p[r / 3][(r % 3) * lda]);
             acc[r][0] = v_fma(y, x0, acc[r][0]);
@@ -38,7 +38,7 @@ INLINE void product_rows(const int MR, const int NV, cb_index K, const real *a, 
         }
         b0 += CB_PANEL;
         b1 += CB_PANEL;
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int q = 0; q < (MR + 2) / 3; q++)
             p[q]++;
     }
@@ -56,7 +56,7 @@ INLINE void product_columns(const int MR, const int NV, cb_index K, const real *
         __builtin_prefetch(w0 + k * CB_PANEL, 1);
         if (NV > 1)
             __builtin_prefetch(w1 + k * CB_PANEL, 1);
-#pragma GCC unroll 12
+        UNROLL(12)
         for (int r = 0; r < MR; r++) {
             const vec y = v_set(a[r]);
             acc[r][0] = v_fma(y, x0, acc[r][0]);
@@ -69,7 +69,7 @@ INLINE void product_columns(const int MR, const int NV, cb_index K, const real *
     }
     for (; k < K; k++) {
         const vec x0 = v_load(b0), x1 = NV > 1 ? v_load(b1) : x0;
-#pragma GCC unroll 12
+        UNROLL(12)
         for (int r = 0; r < MR; r++) {
             const vec y = v_set(a[r]);
             acc[r][0] = v_fma(y, x0, acc[r][0]);
@@ -88,13 +88,13 @@ INLINE void rows_tile(const int MR, const int NV, cb_index K, const real *a, cb_
                       real *out, cb_index ldo)
 {
     vec acc[TILE_ROWS][2];
-#pragma GCC unroll 12
+    UNROLL(12)
     for (int r = 0; r < MR; r++) {
         acc[r][0] = init0 ? v_load(init0) : (vec){0};
         acc[r][1] = NV > 1 && init1 ? v_load(init1) : (vec){0};
     }
     product_rows(MR, NV, K, a, lda, b0, b1, acc);
-#pragma GCC unroll 12
+    UNROLL(12)
     for (int r = 0; r < MR; r++) {
         v_store(out + r * ldo, acc[r][0]);
         if (NV > 1)
@@ -116,11 +116,11 @@ INLINE void columns_tile(const int MR, const int NV, cb_index K, const real *a, 
                          const real *b0, const real *b1, cb_index ldb, const outcome *o)
 {
     vec acc[TILE_ROWS][2];
-#pragma GCC unroll 12
+    UNROLL(12)
     for (int r = 0; r < MR; r++)
         acc[r][0] = acc[r][1] = (vec){0};
     if (o->update->goes_on) {
-#pragma GCC unroll 12
+        UNROLL(12)
         for (int r = 0; r < MR; r++) {
             acc[r][0] = v_load(o->sum0 + r * CB_PANEL);
             if (NV > 1)
@@ -132,7 +132,7 @@ INLINE void columns_tile(const int MR, const int NV, cb_index K, const real *a, 
     if (u->rule == CB_SGD) {
         const vec rate = v_set((real)-u->rate), decay = v_set((real)u->decay);
         real *w0 = o->w0, *w1 = o->w1;
-#pragma GCC unroll 12
+        UNROLL(12)
         for (int r = 0; r < MR; r++, w0 += CB_PANEL, w1 += CB_PANEL) {
             const vec keep = r == o->bias_row ? v_set((real)1) : decay;
             v_store(w0, v_fma(rate, acc[r][0], keep * v_load(w0)));
@@ -143,14 +143,14 @@ INLINE void columns_tile(const int MR, const int NV, cb_index K, const real *a, 
     }
     if (u->rule == CB_STORE) {
         const vec m = v_set((real)u->m);
-#pragma GCC unroll 12
+        UNROLL(12)
         for (int r = 0; r < MR; r++) {
             acc[r][0] = acc[r][0] / m;
             if (NV > 1)
                 acc[r][1] = acc[r][1] / m;
         }
     }
-#pragma GCC unroll 12
+    UNROLL(12)
     for (int r = 0; r < MR; r++) {
         v_store(o->sum0 + r * CB_PANEL, acc[r][0]);
         if (NV > 1)

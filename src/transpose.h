@@ -23,15 +23,15 @@
 
 INLINE void transpose_vectors(vec x[LANES])
 {
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int step = 1; step < LANES; step *= 2) {
         vec y[LANES];
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int i = 0; i < LANES / 2; i++) {
             y[2 * i] = SHUFFLE(x[i], x[i + LANES / 2], FIRST_HALVES);
             y[2 * i + 1] = SHUFFLE(x[i], x[i + LANES / 2], SECOND_HALVES);
         }
-#pragma GCC unroll 16
+        UNROLL(16)
         for (int i = 0; i < LANES; i++)
             x[i] = y[i];
     }
@@ -41,11 +41,11 @@ INLINE void transpose_vectors(vec x[LANES])
 INLINE void transpose_block(const real *from, cb_index width, cb_index height, real *to)
 {
     vec x[LANES];
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int t = 0; t < LANES; t++)
         x[t] = t < width ? v_load(from + t * CB_PANEL) : (vec){0};
     transpose_vectors(x);
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int t = 0; t < LANES; t++)
         if (t < height)
             v_store(to + t * CB_PANEL, x[t]);

@@ -36,6 +36,15 @@ typedef int64_t ireal;
 #define LANES (VECTOR_BYTES / (int)sizeof(real))
 #define INLINE static inline __attribute__((always_inline, unused))
 
+/* Before a loop of a constant number of steps, at most n: none is left, so that what it indexes lies
+ * in registers. Clang takes no notice of GCC's spelling and would keep a tile's sums on the stack. */
+#define CB_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define UNROLL(n) CB_PRAGMA(clang loop unroll(full))
+#else
+#define UNROLL(n) CB_PRAGMA(GCC unroll n)
+#endif
+
 typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
 typedef ireal ivec __attribute__((vector_size(VECTOR_BYTES))); /* also: the lanes' bits */
 typedef real vec_anywhere

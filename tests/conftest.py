@@ -1,6 +1,7 @@
 """What the tests share: every kernel table of this CPU, both dtypes, hashes of networks."""
 
 import hashlib
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +14,14 @@ from cbackprop import _engine
 sys.path.append(str(Path(__file__).parent.parent))
 
 TABLES = _engine.kernel_names()
+
+
+def pytest_collection_modifyitems(items):
+    """A build for finding faults is not asked what only the ordinary one can answer."""
+    if os.environ.get("CBACKPROP_SANITIZE") or os.environ.get("CBACKPROP_DEBUG"):
+        for item in items:
+            if mark := item.get_closest_marker("ordinary"):
+                item.add_marker(pytest.mark.skip(reason=mark.args[0]))
 
 
 @pytest.fixture(params=TABLES)

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 GLIBC = platform.libc_ver()[0] == "glibc"
 
 
+@pytest.mark.ordinary("AddressSanitizer has a malloc of its own, and must come first")
 @pytest.mark.skipif(not (GLIBC and shutil.which("gcc")), reason="glibc and gcc")
 @pytest.mark.skipif(importlib.util.find_spec("benchmarks") is None, reason="a checkout")
 def test_allocations_that_fail():

@@ -71,6 +71,7 @@ def test_import_leaves_subnormal_numbers_alone():
     assert run.stdout.strip() == "1.0"
 
 
+@pytest.mark.ordinary("a sanitizer's modules need its runtime")
 @pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("readelf") is None, reason="reads ELF files by readelf"
 )

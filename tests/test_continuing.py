@@ -192,8 +192,11 @@ def test_interrupted_training_goes_on(how, n_threads):
 
 
 def test_completed_epochs_are_in_the_history():
-    net = broken(0.3)
-    done = len(net.history)
+    for seconds in (0.3, 3, 30):  # without optimisation an epoch may take as long
+        net = broken(seconds)
+        done = len(net.history)
+        if done:
+            break
     assert done > 0
     reference = unbroken(done)
     assert curves(net.history) == curves(reference.history)

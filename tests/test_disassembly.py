@@ -1,6 +1,7 @@
 """The compiled code, read back: nothing in a tile's loop over k touches the stack, and nothing
 outside the tables of a CPU needs that CPU."""
 
+import platform
 import re
 import shutil
 import subprocess
@@ -15,9 +16,10 @@ TILE = re.compile(r"<((?:rows|columns|pairs)_\d+x\d+)>:$")
 JUMP = re.compile(r"\t(?:j(?!mp)\w+|b\.\w+|cbn?z\s+\w+,)\s+([0-9a-f]+) <")
 # x86's and ARM's.
 MULTIPLY_ADD = re.compile(r"\t(?:vfmadd|vdpbf16|fmla)")
-STACK = re.compile(r"\(%r[sb]p|\[sp\b")
+STACK = re.compile(r"\(%rsp|-0x[0-9a-f]+\(%rbp\)|\[sp\b")
 # A v in front, but for two instructions of the 80286, or registers that came with AVX.
 AVX = re.compile(r"^(?!ver[rw])v|%[yz]mm\d|%k[0-7]\b")
+pytestmark = pytest.mark.ordinary("another build has other instructions")
 needs_objdump = pytest.mark.skipif(not shutil.which("objdump"), reason="needs objdump (binutils)")
 
 
@@ -66,6 +68,23 @@ def test_no_tile_touches_the_stack_in_its_loop_over_k() -> None:
     if not tiles:
         pytest.skip("the extension is stripped, of another format, or built without optimisation")
     assert loops >= tiles // 2
+    assert not offenders
+
+
+SOURCES = Path(__file__).resolve().parent.parent / "src"
+
+
+@needs_objdump
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="a source for x86-64")
+@pytest.mark.skipif(not shutil.which("clang"), reason="needs clang")
+@pytest.mark.skipif(not SOURCES.is_dir(), reason="the C sources are not here")
+def test_nor_does_clang_s(tmp_path) -> None:
+    command = ["clang", "-std=c11", "-O3", "-ffp-contract=off", "-mavx2", "-mfma", "-Wno-psabi"]
+    command += ["-c", SOURCES / "kernels_avx2_f32.c", "-o", tmp_path / "tiles.o"]
+    subprocess.run(command, check=True)
+    tiles, loops, offenders = loops_that_touch_the_stack(tmp_path / "tiles.o")
+    assert tiles == 24
+    assert loops >= tiles
     assert not offenders
 
 

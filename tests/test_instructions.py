@@ -11,6 +11,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.ordinary("another build has other instructions")
+
 PROGRAM = """
 import sys
 import numpy as np

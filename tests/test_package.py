@@ -28,12 +28,19 @@ WITH_EXAMPLES = {
 }  # fmt: skip
 
 
+# What the examples of a module, or the module itself, cannot do without.
+EXTRAS = {
+    "cbackprop._mlp": "sklearn", "cbackprop.sklearn": "sklearn",
+    "cbackprop._report": "matplotlib", "cbackprop.history": "matplotlib",
+    "cbackprop.plotting": "matplotlib", "cbackprop.callbacks": "tensorboardX",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings(name, tmp_path, monkeypatch):
-    if name == "cbackprop.sklearn":
-        pytest.importorskip("sklearn")
-    if name in ("cbackprop.plotting", "cbackprop._report"):
-        pytest.importorskip("matplotlib").use("Agg")
+    extra = pytest.importorskip(EXTRAS.get(name, "numpy"))
+    if extra.__name__ == "matplotlib":
+        extra.use("Agg")
     monkeypatch.chdir(tmp_path)  # some write files
     module = importlib.import_module(name)
     result = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)

@@ -19,6 +19,7 @@ def test_random_use_against_numpy():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+@pytest.mark.ordinary("AddressSanitizer keeps for a while what is freed")
 def test_networks_leave_nothing_behind():
     assert leaks.growth(2000) < 2**20
 

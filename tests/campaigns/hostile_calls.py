@@ -1,6 +1,6 @@
 """Calls with arrays of every kind: right, in bits, or a documented exception.
 
-    python -m tests.campaigns.hostile_calls [--rounds 2] [--seed 0] [--sanitize]
+    python -m tests.campaigns.hostile_calls [--rounds 2] [--seed 0] [--sanitize [--again]]
 
 Each argument of the public calls that takes an array is given one of each dtype in each layout, in
 every round with flags, shape and values drawn anew, the other arguments being in order; then
@@ -9,7 +9,8 @@ writeable) say what is right: where they are taken, so must the hostile array be
 bits, and where they are refused, it must be refused. A refusal is a ValueError or TypeError that
 names the argument, or a MemoryError (of weights near the largest number DivergenceError); it
 leaves the network as it was, and no call writes into what it was given. ``--sanitize`` builds
-with AddressSanitizer and UndefinedBehaviorSanitizer first (see `sanitize.py`) and runs under them.
+with AddressSanitizer and UndefinedBehaviorSanitizer first (see `sanitize.py`) and runs under them;
+``--again`` takes the build that is there.
 """
 
 import argparse
@@ -354,7 +355,7 @@ def expected_of_plain(call, rng):
 
 
 def too_long(number, frame):
-    raise TimeoutError("20 seconds")
+    raise TimeoutError("20 seconds of the CPU")
 
 
 def campaign(rounds, seed, share=1.0, show=print):
@@ -365,7 +366,7 @@ def campaign(rounds, seed, share=1.0, show=print):
         Call(call, role, dtype)
         for call in CALLS for role in call[2] for dtype in ("float32", "float64")
     ]  # fmt: skip
-    before = signal.signal(signal.SIGALRM, too_long)
+    before = signal.signal(signal.SIGPROF, too_long)
     with tempfile.TemporaryDirectory() as folder:
         for call in calls:
             found = [("plain", expected_of_plain(call, rng))]
@@ -383,16 +384,16 @@ def campaign(rounds, seed, share=1.0, show=print):
                 if call.kind == "sizes" and len(np.shape(x)) and len(x) > 100:
                     continue  # a network of that many layers
                 rows = min(len(x), 1) if x.ndim and len(x) < 2 else None
-                signal.alarm(20)
+                signal.setitimer(signal.ITIMER_PROF, 20)  # a machine that stands still costs none
                 outcome, complaint = call.judge(x, rows)
-                signal.alarm(0)
+                signal.setitimer(signal.ITIMER_PROF, 0)
                 outcomes[outcome] += 1
                 found.append((words, complaint))
             for words, complaint in found:
                 if complaint:
                     wrong.append(f"{call.name}({call.role}) {call.dtype}: {words}: {complaint}")
                     show(wrong[-1])
-    signal.signal(signal.SIGALRM, before)
+    signal.signal(signal.SIGPROF, before)
     return outcomes, wrong
 
 
@@ -401,12 +402,13 @@ def main():
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sanitize", action="store_true")
+    parser.add_argument("--again", action="store_true")
     options = parser.parse_args()
     if options.sanitize:
         from tests.campaigns import sanitize
 
         words = [f"--rounds={options.rounds}", f"--seed={options.seed}"]
-        return sanitize.run_module("tests.campaigns.hostile_calls", words)
+        return sanitize.run_module("tests.campaigns.hostile_calls", words, options.again)
     outcomes, wrong = campaign(options.rounds, options.seed)
     counts = ", ".join(f"{n:,} {name}" for name, n in outcomes.most_common())
     print(f"{outcomes.total():,} calls: {counts}; {len(wrong)} wrong")
