@@ -9,16 +9,15 @@ static int always(void) { return 1; }
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <cpuid.h>
+#include <immintrin.h>
 
 /* The registers that the operating system saves: bits of XCR0. */
-static unsigned saved_state(void)
+__attribute__((target("xsave"))) static unsigned saved_state(void)
 {
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE))
         return 0;
-    unsigned low, high;
-    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return low;
+    return (unsigned)_xgetbv(0);
 }
 
 static int leaf_one_has(unsigned wanted)
