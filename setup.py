@@ -71,7 +71,9 @@ def library(name, sources, extra=()):
     return (f"cbackprop_{name}", build)
 
 
-core = library("core", ["src/dispatch.c", "src/pool.c", "src/rng.c"])
+# Counted, they are compiled as tests/core is.
+plain = ["-O0"] if coverage else []
+core = library("core", ["src/dispatch.c", "src/pool.c", "src/rng.c"], plain)
 kernels = [
     library(width, [f"src/kernels_{width}_f{bits}.c" for bits in (32, 64)], extra)
     for width, extra in widths.items()
@@ -92,7 +94,7 @@ extensions = [
         include_dirs=["src"],
         define_macros=macros,
         py_limited_api=not free_threaded,
-        extra_compile_args=[*flags, "-Wno-unused-parameter", *(["-O0"] if coverage else [])],
+        extra_compile_args=[*flags, "-Wno-unused-parameter", *plain],
         extra_link_args=link,
     )
     for module in modules

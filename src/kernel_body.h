@@ -162,11 +162,12 @@ static void propagate(const cb_layer *l, const cb_layer *next, const void *scrat
     const real *delta_next = (const real *)next->delta + row * next->ld_out;
     real *delta = (real *)l->delta + at;
     const cb_index vectors = vectors_in(cols);
+    static const real zeros[LANES];
     for (cb_index v = 0; v < vectors; v += 2) { /* delta = delta_next w */
         const int two = v + 1 < vectors;
         const real *b0 = PANEL_COLUMN((const real *)scratch, v * LANES, stride);
         const real *b1 = two ? PANEL_COLUMN((const real *)scratch, (v + 1) * LANES, stride) : b0;
-        rows_tiles[two][rows - 1](K, delta_next, next->ld_out, b0, b1, NULL, NULL,
+        rows_tiles[two][rows - 1](K, delta_next, next->ld_out, b0, b1, zeros, zeros,
                                   delta + v * LANES, l->ld_out);
     }
     if (l->dropout)
