@@ -85,19 +85,25 @@ static void cost_value(const cb_cost_function *cost, const cb_layer *l, const vo
             values[s] = terms_value(cost, l, z + s * ld, a + s * ld, t + s * ld, spare + s * ld);
 }
 
-/* delta = dC/da, 0 beyond the outputs. */
-INLINE void slopes(const int code, vec parameter, const cb_layer *l, const real *y, cb_index row,
-                   cb_index rows)
+INLINE vec slope(const int is_quadratic, const cb_cost_function *cost, vec parameter, vec a, vec y)
 {
+    return is_quadratic ? a - y : cost_slope(cost->code, parameter, a, y);
+}
+
+/* delta = dC/da, 0 beyond the outputs. */
+INLINE void slopes(const int is_quadratic, const cb_cost_function *cost, const cb_layer *l,
+                   const real *y, cb_index row, cb_index rows)
+{
+    const vec parameter = v_set((real)cost->parameter);
     const cb_index n = l->n_out, ld = l->ld_out;
     for (cb_index s = row; s < row + rows; s++) {
         const real *a = (const real *)l->a + s * ld, *t = y + s * ld;
         real *delta = (real *)l->delta + s * ld;
         cb_index j = 0;
         for (; j + LANES <= n; j += LANES)
-            v_store(delta + j, cost_slope(code, parameter, v_load(a + j), v_load(t + j)));
+            v_store(delta + j, slope(is_quadratic, cost, parameter, v_load(a + j), v_load(t + j)));
         if (j < n) {
-            const vec last = cost_slope(code, parameter, v_load(a + j), v_load(t + j));
+            const vec last = slope(is_quadratic, cost, parameter, v_load(a + j), v_load(t + j));
             v_store(delta + j, v_first(n - j, last));
             j += LANES;
         }
@@ -109,7 +115,6 @@ INLINE void slopes(const int code, vec parameter, const cb_layer *l, const real 
 static void cost_gradient(const cb_cost_function *cost, const cb_layer *l, const void *y,
                           cb_index row, cb_index rows)
 {
-    const vec parameter = v_set((real)cost->parameter);
     if (cost->code == CB_OWN_COST) {
         const cb_index at = row * l->ld_out;
         cost->own->slope(cost->own->context, (const real *)l->a + at, (const real *)y + at,
@@ -119,9 +124,9 @@ static void cost_gradient(const cb_cost_function *cost, const cb_layer *l, const
         return;
     }
     if (cost->code == CB_QUADRATIC)
-        slopes(CB_QUADRATIC, parameter, l, y, row, rows);
+        slopes(1, cost, l, y, row, rows);
     else
-        slopes(cost->code, parameter, l, y, row, rows);
+        slopes(0, cost, l, y, row, rows);
 }
 
 static void through_activation(const cb_layer *l, cb_index row, cb_index rows)
