@@ -111,3 +111,7 @@ def test_the_centre_of_the_disc_is_drawn_again(answers):
     assert drawn == " ".join(map(str, centre))
     assert pair == following
     assert all(0 < abs(float.fromhex(x)) < 10 for x in pair.split())
+
+
+def test_readers_who_come_at_once_are_all_counted(answers):
+    assert answers("readers") == ["1 1 0 0"]
