@@ -61,3 +61,12 @@ def test_steps_of_every_size(width, optimizer, table, dtype):
             steps = (0.5 * g for g in [*right.nabla_w, *right.nabla_b])
             expected = [w - step for w, step in zip(before, steps, strict=True)]
             close([*net.weights, *net.biases], expected, dtype)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_few_rows_of_every_width(rows, table, dtype):
+    # Up to eight vectors of neurons at once; of 1 to 16 vectors of 2 to 16 numbers.
+    for width in [*range(2, 17, 2), *range(20, 33, 4), *range(40, 65, 8), *range(80, 129, 16)]:
+        X, y = data(rows, 5)
+        net = network(5, width, dtype)
+        close([net.predict(X)], truth(net, X, y).a[-1:], dtype)
