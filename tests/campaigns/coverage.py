@@ -1,19 +1,21 @@
 """What the suite executes of C, Cython and Python:
 
-    python -m tests.campaigns.coverage [--tables avx512,avx2,portable] [--keep FOLDER] [pytest arguments]
+    python -m tests.campaigns.coverage [--tables avx512,avx2,portable] [--keep FOLDER]
+                                       [--only-report] [pytest arguments]
 
 Run from a clone, with GCC, gcov and coverage (the `test` extra). Copies the clone to a temporary
 folder, builds it there with CBACKPROP_COVERAGE=1 and runs the tests, once for each kernel table
 this CPU has, as CBACKPROP_ISA caps it; with every process that they start. Then, for each file:
 
 - C: branches of `src/`, by gcov, of every object file they were compiled into. A branch of a
-  kernel counts once for each table and precision, and once for each size of tile: it is covered
-  when it was taken in each. Those of headers that Cython modules include count once in all.
+  kernel counts once for each table and precision, and once for each size of tile: all of them
+  must be taken. Those of headers that Cython modules include count once.
 - Cython: lines, by gcov's counts of the C that Cython wrote, which says where it comes from.
 - Python: lines and branches, by coverage.py; what is left out stands in `pyproject.toml`.
 
-NEON's table does not run here and is not counted. `--keep` leaves build and data in FOLDER; when
-it holds them already, what was counted before counts too.
+NEON's table does not run here and is not counted. `--keep` leaves build and data in FOLDER; what
+it holds already counts too, so that the tests may be run in parts. SIGINT must not be ignored, as
+it is where a shell script starts this with `&`: the tests of Ctrl-C would wait for it.
 """
 
 import argparse
@@ -137,7 +139,7 @@ def row(name: str, done: int, total: int, missing: str) -> None:
 
 def show_c(accounts) -> tuple[int, int]:
     taken, uncalled = c_branches(accounts)
-    print("\nC core: branches taken, in every object file; lines with others, and functions never called")
+    print("\nC core: branches taken, in every object; lines with others, functions never called")
     for file in sorted(taken):
         missing = defaultdict(set)
         for (where, line, _), count in taken[file].items():
@@ -171,10 +173,11 @@ def show_python(folder) -> tuple[int, int]:
             cwd=folder, env=environment, check=words[0] != "combine",
         )  # fmt: skip
     found = json.loads(report.read_text(encoding="utf-8"))
-    print("\nPython: lines and branches executed; lines, and branches from line to line, that were not")
+    print("\nPython: lines and branches executed; lines, and ways from line to line, that were not")
     for file, account in found["files"].items():
-        missing = [str(line) for line in account["missing_lines"]]
-        missing += [f"{a}->{b}" for a, b in account["missing_branches"] if b not in account["missing_lines"]]
+        lines = account["missing_lines"]
+        missing = [str(line) for line in lines]
+        missing += [f"{a}->{b}" for a, b in account["missing_branches"] if b not in lines]
         row(file, *of(account["summary"]), ", ".join(missing))
     row("Python", *of(found["totals"]), "")
     return of(found["totals"])
