@@ -199,8 +199,8 @@ static int all_finite(const void *x, cb_index n)
 #pragma GCC unroll 4
         for (int v = 0; v < 4; v++)
             bad[v] += v_load(p + i + v * LANES) - v_load(p + i + v * LANES);
-    for (; i < n; i++)
-        bad[0] += v_set(p[i] - p[i]);
+    for (; 4 * LANES > CB_PANEL && i < n; i += LANES) /* n counts whole panels */
+        bad[0] += v_load(p + i) - v_load(p + i);
     int found = 0;
     set_not_finite(&found, (bad[0] + bad[1]) + (bad[2] + bad[3]));
     return !found;

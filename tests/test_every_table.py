@@ -132,32 +132,100 @@ def test_options_on_every_table(name, n_in, dtype, on_every_table):
     assert len(on_every_table(trained)) == 1
 
 
-@pytest.mark.parametrize("sizes", [[90, 70, 3], [33, 18, 3]])
+@pytest.mark.parametrize("sizes", [[300, 290, 3], [33, 18, 3]])
 @pytest.mark.parametrize("hidden", ["tanh", "softmax"])
 def test_large_mini_batches_on_every_table(sizes, hidden, dtype, on_every_table):
     # BP4's operands are laid out first, or its sums go on from chunk to chunk.
     rng = np.random.default_rng(0)
-    X, y = rng.standard_normal((4100, sizes[0])), rng.random((4100, 3))
+    rows = 130_000 // sizes[0]
+    X, y = rng.standard_normal((rows, sizes[0])), rng.random((rows, 3))
 
     def trained():
         net = Network(sizes, activation=hidden, output="identity", dtype=dtype, rng=0)
         sums = net.gradients(X, y)
         kept = [x.tobytes() for x in sums.nabla_w + sums.nabla_b]
-        return (*kept, *bits(net, net.train(X, y, batch_size=4100, optimizer="adam")))
+        return (*kept, *bits(net, net.train(X, y, batch_size=rows, optimizer="adam")))
 
     assert len(on_every_table(trained)) == 1
 
 
-def test_functions_of_ones_own_on_every_table(dtype, on_every_table):
+# One, part of a vector, one whole, and so on for every width of vector; and a panel and more.
+@pytest.mark.parametrize("n_out", [1, 3, 4, 8, 15, 16, 17, 40])
+@pytest.mark.parametrize(
+    ("output", "cost"),
+    [
+        ("softmax", "log_likelihood"), ("softmax", "quadratic"), ("sigmoid", "cross_entropy"),
+        ("tanh", "quadratic"), ("identity", "absolute"), ("identity", "hinge"),
+    ],
+)  # fmt: skip
+def test_outputs_of_every_width(output, cost, n_out, dtype, on_every_table):
+    if output == "softmax":
+        n_out = max(2, n_out)
+    rng = np.random.default_rng(n_out)
+    X, y = rng.standard_normal((30, 4)), rng.integers(0, 2, (30, n_out))
+    y[:, 0] |= y.sum(axis=1) == 0
+    only = np.arange(30) % 4
+
+    def trained():
+        net = Network([4, 5, n_out], output=output, cost=cost, dtype=dtype, rng=0)
+        history = net.train(X, y, batch_size=8, n_threads=7)
+        sums = net.gradients(X, y, sample_weight=only)
+        kept = [x.tobytes() for x in sums.nabla_w + sums.nabla_b]
+        targets = X[:, :1] + np.arange(n_out)
+        real = Network([4, n_out], output="identity", dtype=dtype, rng=0)
+        return (*kept, *bits(net, history), *bits(real, real.train(X, targets, n_threads=15)))
+
+    assert len(on_every_table(trained)) == 1
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_penalties_of_every_optimiser(name, dtype, on_every_table):
     rng = np.random.default_rng(0)
-    X, y = rng.standard_normal((30, 5)), rng.random((30, 3))
+    X, y = rng.standard_normal((40, 5)), rng.random((40, 3))
+
+    def trained():
+        net = Network([5, 18, 3], dtype=dtype, rng=0)
+        batch = 40 if name == "rprop" else 16
+        options = {"optimizer": name, "batch_size": batch, "learning_rate": 0.01}
+        return bits(net, net.train(X, y, epochs=2, l1=0.01, l2=0.1, clip_value=0.1, **options))
+
+    assert len(on_every_table(trained)) == 1
+
+
+def test_two_labels_and_one_output(dtype, on_every_table):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((20, 5)), rng.integers(0, 2, 20)
+
+    def trained():
+        net = Network([5, 3, 1], output="sigmoid", dtype=dtype, rng=0)
+        return bits(net, net.train(X, y, batch_size=6))
+
+    assert len(on_every_table(trained)) == 1
+
+
+def test_a_number_that_is_not_finite_is_found(table, dtype):
+    X, y = np.ones((20, 5)), np.ones((20, 2))
+    for row, column, value in ((3, 0, np.nan), (19, 4, np.inf)):
+        wrong = X.copy()
+        wrong[row, column] = value
+        net = Network([5, 2], output="identity", dtype=dtype, rng=0)
+        before = net.weights[0]
+        with pytest.raises(ValueError, match=rf"X.*{row}.*{column}"):
+            net.train(wrong, y, batch_size=4)
+        assert np.array_equal(net.weights[0], before)
+
+
+@pytest.mark.parametrize("n_out", [3, 16])
+def test_functions_of_ones_own_on_every_table(n_out, dtype, on_every_table):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((30, 5)), rng.random((30, n_out))
     sigma = activations.register("wave", np.sin, derivative=lambda z, a: np.cos(z))
     cost = costs.register(
         "fourth", lambda a, y: ((a - y) ** 4).sum(axis=1), lambda a, y: 4 * (a - y) ** 3
     )
 
     def trained():
-        net = Network([5, 7, 3], activation=sigma, output=sigma, cost=cost, dtype=dtype, rng=0)
+        net = Network([5, 7, n_out], activation=sigma, output=sigma, cost=cost, dtype=dtype, rng=0)
         return bits(net, net.train(X, y, batch_size=7, learning_rate=1e-3))
 
     try:

@@ -49,7 +49,7 @@ int main(int count, char **words)
         const char *const names[] = {"avx512", "avx2", "portable", "neon", "sse"};
         for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
             const cb_kernels *t = cb_kernels_named(names[k], 32);
-            const int seen = t != NULL && t == cb_kernels_named(names[k], 32);
+            const int seen = t != NULL && t != cb_kernels_named(names[k], 64);
             printf(" %d%d", cb_kernels_choose(names[k]), seen);
         }
         printf("\n");

@@ -13,13 +13,33 @@ static int asked;
 
 static int refuses(const char *what) { return strcmp(refused, what) == 0; }
 
-static int refuses_second_thread(void) { return refuses("thread") && asked++ > 0; }
+static int affinity(pid_t process, size_t size, cpu_set_t *set)
+{
+    return refuses("affinity") ? -1 : sched_getaffinity(process, size, set);
+}
 
-#define sched_getaffinity(...) (refuses("affinity") ? -1 : sched_getaffinity(__VA_ARGS__))
-#define pthread_atfork(...) (refuses("atfork") ? -1 : pthread_atfork(__VA_ARGS__))
-#define pthread_attr_init(...) (refuses("attributes") ? -1 : pthread_attr_init(__VA_ARGS__))
-#define pthread_create(...) (refuses_second_thread() ? -1 : pthread_create(__VA_ARGS__))
-#define calloc(...) (refuses("memory") ? NULL : calloc(__VA_ARGS__))
+static int atfork(void (*before)(void), void (*parent)(void), void (*child)(void))
+{
+    return refuses("atfork") ? -1 : pthread_atfork(before, parent, child);
+}
+
+static int attributes(pthread_attr_t *a)
+{
+    return refuses("attributes") ? -1 : pthread_attr_init(a);
+}
+
+static int second_thread(pthread_t *id, const pthread_attr_t *a, void *(*run)(void *), void *with)
+{
+    return refuses("thread") && asked++ > 0 ? -1 : pthread_create(id, a, run, with);
+}
+
+static void *memory(size_t n, size_t size) { return refuses("memory") ? NULL : calloc(n, size); }
+
+#define sched_getaffinity affinity
+#define pthread_atfork atfork
+#define pthread_attr_init attributes
+#define pthread_create second_thread
+#define calloc memory
 
 #include "src/pool.c"
 
