@@ -137,7 +137,7 @@ def test_options_on_every_table(name, n_in, dtype, on_every_table):
 def test_large_mini_batches_on_every_table(sizes, hidden, dtype, on_every_table):
     # BP4's operands are laid out first, or its sums go on from chunk to chunk.
     rng = np.random.default_rng(0)
-    rows = 130_000 // sizes[0]
+    rows = 260_000 // sizes[0]
     X, y = rng.standard_normal((rows, sizes[0])), rng.random((rows, 3))
 
     def trained():
@@ -156,6 +156,9 @@ def test_large_mini_batches_on_every_table(sizes, hidden, dtype, on_every_table)
     [
         ("softmax", "log_likelihood"), ("softmax", "quadratic"), ("sigmoid", "cross_entropy"),
         ("tanh", "quadratic"), ("identity", "absolute"), ("identity", "hinge"),
+        ("identity", "squared_hinge"), ("identity", "huber"), ("identity", "log_cosh"),
+        ("identity", "quantile"), ("softplus", "poisson"), ("sigmoid", "log_likelihood"),
+        ("softmax", "cross_entropy"),
     ],
 )  # fmt: skip
 def test_outputs_of_every_width(output, cost, n_out, dtype, on_every_table):
@@ -197,7 +200,7 @@ def test_two_labels_and_one_output(dtype, on_every_table):
     X, y = rng.standard_normal((20, 5)), rng.integers(0, 2, 20)
 
     def trained():
-        net = Network([5, 3, 1], output="sigmoid", dtype=dtype, rng=0)
+        net = Network([5, 4, 1], output="sigmoid", dtype=dtype, rng=0)
         return bits(net, net.train(X, y, batch_size=6))
 
     assert len(on_every_table(trained)) == 1

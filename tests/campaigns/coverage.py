@@ -86,8 +86,8 @@ def gcov(folder: Path):
 
 
 def c_branches(accounts):
-    """Source file -> {(object, line, number): was taken}, and its functions never called."""
-    taken, uncalled = defaultdict(Counter), defaultdict(set)
+    """Source file -> {(object, line, number): how often taken}; and {(function, object): calls}."""
+    taken, calls = defaultdict(Counter), defaultdict(Counter)
     for name, account in accounts:
         file = os.path.normpath(account["file"])
         if not file.startswith("src/"):
@@ -98,9 +98,9 @@ def c_branches(accounts):
             for number, branch in enumerate(line["branches"]):
                 taken[file][where, line["line_number"], number] += branch["count"]
         if where:  # of other headers only what is called is compiled
-            never = {f["demangled_name"] for f in account["functions"] if not f["execution_count"]}
-            uncalled[file] |= {(name, function) for function in never}
-    return taken, uncalled
+            for function in account["functions"]:
+                calls[file][function["demangled_name"], name] += function["execution_count"]
+    return taken, calls
 
 
 MARK = re.compile(r'\s*/\* "(cbackprop/\w+\.(?:pyx|pxd))":(\d+)$')
@@ -138,14 +138,14 @@ def row(name: str, done: int, total: int, missing: str) -> None:
 
 
 def show_c(accounts) -> tuple[int, int]:
-    taken, uncalled = c_branches(accounts)
+    taken, calls = c_branches(accounts)
     print("\nC core: branches taken, in every object; lines with others, functions never called")
     for file in sorted(taken):
         missing = defaultdict(set)
         for (where, line, _), count in taken[file].items():
             if not count:
                 missing[line].add(where.removeprefix("kernels_"))
-        never = sorted(f"{function} ({where})" for where, function in uncalled[file])
+        never = [f"{name} ({where})" for (name, where), n in sorted(calls[file].items()) if not n]
         text = [f"{line} ({' '.join(sorted(w))})" for line, w in sorted(missing.items())]
         row(file, sum(map(bool, taken[file].values())), len(taken[file]), "; ".join(text + never))
     every = [count for counts in taken.values() for count in counts.values()]

@@ -13,17 +13,17 @@ static int asked;
 
 static int refuses(const char *what) { return strcmp(refused, what) == 0; }
 
-static int affinity(pid_t process, size_t size, cpu_set_t *set)
+static int get_affinity(pid_t process, size_t size, cpu_set_t *set)
 {
     return refuses("affinity") ? -1 : sched_getaffinity(process, size, set);
 }
 
-static int atfork(void (*before)(void), void (*parent)(void), void (*child)(void))
+static int at_fork(void (*before)(void), void (*parent)(void), void (*child)(void))
 {
     return refuses("atfork") ? -1 : pthread_atfork(before, parent, child);
 }
 
-static int attributes(pthread_attr_t *a)
+static int attributes_begin(pthread_attr_t *a)
 {
     return refuses("attributes") ? -1 : pthread_attr_init(a);
 }
@@ -33,13 +33,16 @@ static int second_thread(pthread_t *id, const pthread_attr_t *a, void *(*run)(vo
     return refuses("thread") && asked++ > 0 ? -1 : pthread_create(id, a, run, with);
 }
 
-static void *memory(size_t n, size_t size) { return refuses("memory") ? NULL : calloc(n, size); }
+static void *get_memory(size_t n, size_t size)
+{
+    return refuses("memory") ? NULL : calloc(n, size);
+}
 
-#define sched_getaffinity affinity
-#define pthread_atfork atfork
-#define pthread_attr_init attributes
+#define sched_getaffinity get_affinity
+#define pthread_atfork at_fork
+#define pthread_attr_init attributes_begin
 #define pthread_create second_thread
-#define calloc memory
+#define calloc get_memory
 
 #include "src/pool.c"
 
