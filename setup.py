@@ -2,7 +2,8 @@
 Cython modules over it. Everything else is in pyproject.toml.
 
 Environment: CBACKPROP_DEBUG=1 (-O0 -g, assertions, bounds checks in the Cython modules),
-CBACKPROP_SANITIZE=address,undefined (or thread), CBACKPROP_ANNOTATE=1 (Cython's HTML).
+CBACKPROP_SANITIZE=address,undefined (or thread), CBACKPROP_COVERAGE=1 (gcov's counters),
+CBACKPROP_ANNOTATE=1 (Cython's HTML).
 """
 
 import datetime
@@ -21,6 +22,7 @@ from setuptools.command.bdist_wheel import bdist_wheel
 
 debug = os.environ.get("CBACKPROP_DEBUG") == "1"
 sanitize = os.environ.get("CBACKPROP_SANITIZE", "")
+coverage = os.environ.get("CBACKPROP_COVERAGE") == "1"
 free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 windows = sys.platform == "win32"
 
@@ -41,6 +43,9 @@ if debug:  # Python's own flags switch assertions off
 if sanitize:
     flags += ["-g", "-fno-omit-frame-pointer", f"-fsanitize={sanitize}"]
     link += [f"-fsanitize={sanitize}"]
+if coverage:  # what threads do counts too; no branch may become a select before it is counted
+    flags += ["-O1", "-fno-ssa-phiopt", "--coverage", "-fprofile-update=atomic"]
+    link += ["--coverage"]
 
 # The machine it is built for, which need not be this one: a cross build sets
 # _PYTHON_HOST_PLATFORM, which get_platform repeats ("linux-aarch64"), macOS ARCHFLAGS.
@@ -67,7 +72,9 @@ def library(name, sources, extra=()):
     return (f"cbackprop_{name}", build)
 
 
-core = library("core", ["src/dispatch.c", "src/pool.c", "src/rng.c"])
+# Counted, they are compiled as tests/core is.
+plain = ["-O0"] if coverage else []
+core = library("core", ["src/dispatch.c", "src/pool.c", "src/rng.c"], plain)
 kernels = [
     library(width, [f"src/kernels_{width}_f{bits}.c" for bits in (32, 64)], extra)
     for width, extra in widths.items()
@@ -89,7 +96,7 @@ extensions = [
         depends=[f"src/{file}" for file in sorted(os.listdir("src"))],
         define_macros=macros,
         py_limited_api=not free_threaded,
-        extra_compile_args=[*flags, "-Wno-unused-parameter"],
+        extra_compile_args=[*flags, "-Wno-unused-parameter", *plain],
         extra_link_args=link,
     )
     for module in modules

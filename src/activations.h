@@ -1,11 +1,11 @@
 /* sigma, sigma' and, for activations that are not element-wise, the product with their
- * Jacobian. One row in each of three places an activation: EVERY_ACTIVATION, sigma and
+ * Jacobian. One row in each of three places an activation: EVERY_CURVED, sigma and
  * times_sigma_prime. Derivatives are written in terms of a = sigma(z) where that is possible;
  * cb_needs_z (kernels.h) names those that want z.
  */
 /* clang-format off */
-#define EVERY_ACTIVATION(X)                                                        \
-    X(CB_IDENTITY) X(CB_SIGMOID) X(CB_TANH) X(CB_RELU) X(CB_LEAKY_RELU) X(CB_ELU)  \
+#define EVERY_CURVED(X)                                                            \
+    X(CB_SIGMOID) X(CB_TANH) X(CB_RELU) X(CB_LEAKY_RELU) X(CB_ELU)  \
     X(CB_SELU) X(CB_SOFTPLUS) X(CB_SILU) X(CB_GELU) X(CB_SOFTSIGN) X(CB_HARD_TANH) \
     X(CB_SINE) X(CB_EXP)
 /* clang-format on */
@@ -82,7 +82,8 @@ static void activate_tile(const cb_layer *l, const real *z, real *a, cb_index ro
     switch (l->activation) {
 #define ROW(SIGMA) \
     case SIGMA: OVER_TILE(v_store(a + i, sigma(SIGMA, alpha, v_load(z + i)))) break;
-        EVERY_ACTIVATION(ROW)
+        ROW(CB_IDENTITY)
+        EVERY_CURVED(ROW)
 #undef ROW
     default: break; /* not element-wise: complete_rows() */
     }
@@ -94,17 +95,15 @@ static void derivative_tile(const cb_layer *l, cb_index at, cb_index rows, cb_in
     const real *z = (const real *)l->z + at, *a = (const real *)l->a + at;
     real *delta = (real *)l->delta + at;
     const vec alpha = v_set((real)l->alpha);
-    if (l->activation == CB_IDENTITY)
-        return;
     switch (l->activation) {
 #define ROW(SIGMA)                                                                      \
     case SIGMA:                                                                         \
         OVER_TILE(v_store(delta + i, times_sigma_prime(SIGMA, alpha, v_load(delta + i), \
                                                        v_load(z + i), v_load(a + i))))  \
         break;
-        EVERY_ACTIVATION(ROW)
+        EVERY_CURVED(ROW)
 #undef ROW
-    default: break;
+    default: break; /* identity: sigma' = 1; not element-wise: through_activation() */
     }
 }
 #undef OVER_TILE

@@ -132,7 +132,7 @@ static double terms_value(const cb_cost_function *c, const cb_layer *l, const re
     return tree_sum(s, n);
 }
 
-/* dC/da of one vector of outputs; 0 at the kink of a cost that has one. */
+/* dC/da of one vector of outputs, but of the quadratic cost; 0 at the kink of one that has it. */
 INLINE vec cost_slope(int cost, vec parameter, vec a, vec y)
 {
     const vec zero = {0}, one = v_set((real)1), d = a - y;
@@ -145,12 +145,10 @@ INLINE vec cost_slope(int cost, vec parameter, vec a, vec y)
     case CB_LOG_COSH: return v_tanh(d);
     case CB_QUANTILE: return v_less(zero, d, one - parameter, v_less(d, zero, -parameter, d));
     case CB_POISSON: return one - y / off_zero(a);
-    case CB_HINGE:
-    case CB_SQUARED_HINGE: {
+    default: { /* CB_HINGE, CB_SQUARED_HINGE */
         const vec t = y + y - one, margin = one - t * a;
         const vec slope = cost == CB_HINGE ? -t : (real)-2 * t * margin;
         return v_less(zero, margin, slope, zero * margin); /* NaN stays NaN */
     }
-    default: return d;
     }
 }

@@ -9,22 +9,22 @@ static int always(void) { return 1; }
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <cpuid.h>
+#include <immintrin.h>
 
 /* The registers that the operating system saves: bits of XCR0. */
-static unsigned saved_state(void)
+__attribute__((target("xsave"))) static unsigned saved_state(void)
 {
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE))
         return 0;
-    unsigned low, high;
-    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return low;
+    return (unsigned)_xgetbv(0);
 }
 
-static int leaf_one_has(unsigned wanted)
+static int leaf_one_has(unsigned wanted) /* that it is there, saved_state() has seen */
 {
-    unsigned a, b, c, d;
-    return __get_cpuid(1, &a, &b, &c, &d) && (c & wanted) == wanted;
+    unsigned a, b, c = 0, d;
+    __get_cpuid(1, &a, &b, &c, &d);
+    return (c & wanted) == wanted;
 }
 
 static int leaf_seven_has(unsigned wanted)
@@ -45,10 +45,10 @@ static int has_avx512(void)
            leaf_seven_has(bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL);
 }
 
-static int has_avx512bf16(void)
+static int has_bf16(void)
 {
     unsigned a, b, c, d;
-    return has_avx512() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 5);
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 5);
 }
 
 extern const cb_bf16_kernels cb_kernels_avx512bf16_f32;
@@ -88,10 +88,10 @@ static const struct row *find(const char *name)
 int cb_kernels_choose(const char *name)
 {
     const struct row *r = find(name);
-    if (r)
+    if (r) { /* without a name there is always one */
         chosen = r;
-    if (r || !name)
         return 0;
+    }
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(known[i], name) == 0)
             return -2;
@@ -114,7 +114,7 @@ const cb_kernels *cb_kernels_named(const char *name, int bits)
 const cb_bf16_kernels *cb_bf16_kernels_of(const cb_kernels *t)
 {
 #if defined(__x86_64__) || defined(_M_X64)
-    if (t == &cb_kernels_avx512_f32 && has_avx512bf16())
+    if (t == &cb_kernels_avx512_f32 && has_bf16()) /* a table in use runs here */
         return &cb_kernels_avx512bf16_f32;
 #endif
     (void)t;

@@ -17,7 +17,8 @@ INLINE real source_value(const char *p, int type)
     }
 }
 
-/* One row as it comes, contiguous or strided; a loop for each type. */
+/* One row as it comes, contiguous or strided; a loop for each type. What is contiguous and of the
+ * network's precision is not converted. */
 static void convert_row(const char *p, ptrdiff_t stride, int type, cb_index n, real *out)
 {
     switch (type) {
@@ -30,7 +31,7 @@ static void convert_row(const char *p, ptrdiff_t stride, int type, cb_index n, r
                 out[k] = source_value(p + k * stride, CB_UINT8);
         break;
     case CB_FLOAT32:
-        if (stride == sizeof(float))
+        if (CB_BITS != 32 && stride == sizeof(float))
             for (cb_index k = 0; k < n; k++)
                 out[k] = (real)((const float *)p)[k];
         else
@@ -38,7 +39,7 @@ static void convert_row(const char *p, ptrdiff_t stride, int type, cb_index n, r
                 out[k] = source_value(p + k * stride, CB_FLOAT32);
         break;
     default:
-        if (stride == sizeof(double))
+        if (CB_BITS != 64 && stride == sizeof(double))
             for (cb_index k = 0; k < n; k++)
                 out[k] = (real)((const double *)p)[k];
         else
@@ -120,9 +121,11 @@ static void gather(const cb_rows *x, const int64_t *index, cb_index row, cb_inde
         const cb_index i = index ? (cb_index)index[s] : s;
         const char *from = (const char *)x->data + i * x->row_stride;
         real *to = (real *)out + s * ld;
-        if (!as_is)
+        const real *values = to;
+        if (as_is)
+            values = (const real *)from;
+        else
             convert_row(from, x->column_stride, x->type, n, to);
-        const real *values = as_is ? (const real *)from : to;
         if (x->scale)
             scale_row(x, 1, values, to, &bad);
         else

@@ -61,15 +61,14 @@ static void gradient(const cb_layer *l, cb_index m, const void *inputs, cb_index
         for (cb_index i = 0; i < tiles; i++) {
             const cb_index n = least + (i < larger);
             columns_fn *tile = columns_tiles[two][n - 1];
-#if defined(HALF_LANES)
-            if (fused && cols - v * LANES <= HALF_LANES)
-                half_columns_tiles[n - 1](m, a, lda, d0, ldd, &o);
-            else
-#endif
-                if (fused)
-                tile(m, a, lda, d0, d1, ldd, &o);
-            else
+            if (!fused)
                 gradient_in_general(l, m, tile, n, a, lda, d0, d1, ldd, &o);
+#if defined(HALF_LANES)
+            else if (cols - v * LANES <= HALF_LANES)
+                half_columns_tiles[n - 1](m, a, lda, d0, ldd, &o);
+#endif
+            else
+                tile(m, a, lda, d0, d1, ldd, &o);
             if (ahead && ahead->left > 0)
                 look_ahead(ahead);
             a += inputs ? m * TILE_ROWS : n;

@@ -72,27 +72,33 @@ typedef void half_rows_fn(cb_index K, const real *a, cb_index lda, const real *b
 typedef void half_columns_fn(cb_index K, const real *a, cb_index lda, const real *b, cb_index ldb,
                              const outcome *o);
 
-#define INSTANCE(MR)                                                                              \
+#define ROWS_INSTANCE(MR)                                                                         \
     static void half_rows_##MR(cb_index K, const real *a, cb_index lda, const real *b, real *out, \
                                cb_index ldo)                                                      \
     {                                                                                             \
         half_rows_tile(MR, K, a, lda, b, out, ldo);                                               \
-    }                                                                                             \
-    static void half_columns_##MR(cb_index K, const real *a, cb_index lda, const real *b,         \
-                                  cb_index ldb, const outcome *o)                                 \
-    {                                                                                             \
-        half_columns_tile(MR, K, a, lda, b, ldb, o);                                              \
     }
-#define EVERY(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
-EVERY(INSTANCE)
-#undef INSTANCE
+#define COLUMNS_INSTANCE(MR)                                                              \
+    static void half_columns_##MR(cb_index K, const real *a, cb_index lda, const real *b, \
+                                  cb_index ldb, const outcome *o)                         \
+    {                                                                                     \
+        half_columns_tile(MR, K, a, lda, b, ldb, o);                                      \
+    }
+/* Of few rows the forward pass is few_rows.h's, and BP4 has two at least. */
+#define EVERY_FROM_3(X) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
+EVERY_FROM_3(ROWS_INSTANCE)
+COLUMNS_INSTANCE(2)
+EVERY_FROM_3(COLUMNS_INSTANCE)
+#undef ROWS_INSTANCE
+#undef COLUMNS_INSTANCE
 #define ROWS_ENTRY(MR) half_rows_##MR,
 #define COLUMNS_ENTRY(MR) half_columns_##MR,
-static half_rows_fn *const half_rows_tiles[TILE_ROWS] = {EVERY(ROWS_ENTRY)};
-static half_columns_fn *const half_columns_tiles[TILE_ROWS] = {EVERY(COLUMNS_ENTRY)};
+static half_rows_fn *const half_rows_tiles[TILE_ROWS] = {NULL, NULL, EVERY_FROM_3(ROWS_ENTRY)};
+static half_columns_fn *const half_columns_tiles[TILE_ROWS] = {
+    NULL, COLUMNS_ENTRY(2) EVERY_FROM_3(COLUMNS_ENTRY)};
 #undef ROWS_ENTRY
 #undef COLUMNS_ENTRY
-#undef EVERY
+#undef EVERY_FROM_3
 #endif
 
 /* Whether a block of cols outputs is one vector and at most half of another. */

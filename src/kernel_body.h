@@ -85,19 +85,25 @@ static void cost_value(const cb_cost_function *cost, const cb_layer *l, const vo
             values[s] = terms_value(cost, l, z + s * ld, a + s * ld, t + s * ld, spare + s * ld);
 }
 
-/* delta = dC/da, 0 beyond the outputs. */
-INLINE void slopes(const int code, vec parameter, const cb_layer *l, const real *y, cb_index row,
-                   cb_index rows)
+INLINE vec slope(const int is_quadratic, const cb_cost_function *cost, vec parameter, vec a, vec y)
 {
+    return is_quadratic ? a - y : cost_slope(cost->code, parameter, a, y);
+}
+
+/* delta = dC/da, 0 beyond the outputs. */
+INLINE void slopes(const int is_quadratic, const cb_cost_function *cost, const cb_layer *l,
+                   const real *y, cb_index row, cb_index rows)
+{
+    const vec parameter = v_set((real)cost->parameter);
     const cb_index n = l->n_out, ld = l->ld_out;
     for (cb_index s = row; s < row + rows; s++) {
         const real *a = (const real *)l->a + s * ld, *t = y + s * ld;
         real *delta = (real *)l->delta + s * ld;
         cb_index j = 0;
         for (; j + LANES <= n; j += LANES)
-            v_store(delta + j, cost_slope(code, parameter, v_load(a + j), v_load(t + j)));
+            v_store(delta + j, slope(is_quadratic, cost, parameter, v_load(a + j), v_load(t + j)));
         if (j < n) {
-            const vec last = cost_slope(code, parameter, v_load(a + j), v_load(t + j));
+            const vec last = slope(is_quadratic, cost, parameter, v_load(a + j), v_load(t + j));
             v_store(delta + j, v_first(n - j, last));
             j += LANES;
         }
@@ -109,7 +115,6 @@ INLINE void slopes(const int code, vec parameter, const cb_layer *l, const real 
 static void cost_gradient(const cb_cost_function *cost, const cb_layer *l, const void *y,
                           cb_index row, cb_index rows)
 {
-    const vec parameter = v_set((real)cost->parameter);
     if (cost->code == CB_OWN_COST) {
         const cb_index at = row * l->ld_out;
         cost->own->slope(cost->own->context, (const real *)l->a + at, (const real *)y + at,
@@ -119,9 +124,9 @@ static void cost_gradient(const cb_cost_function *cost, const cb_layer *l, const
         return;
     }
     if (cost->code == CB_QUADRATIC)
-        slopes(CB_QUADRATIC, parameter, l, y, row, rows);
+        slopes(1, cost, l, y, row, rows);
     else
-        slopes(cost->code, parameter, l, y, row, rows);
+        slopes(0, cost, l, y, row, rows);
 }
 
 static void through_activation(const cb_layer *l, cb_index row, cb_index rows)
@@ -162,11 +167,12 @@ static void propagate(const cb_layer *l, const cb_layer *next, const void *scrat
     const real *delta_next = (const real *)next->delta + row * next->ld_out;
     real *delta = (real *)l->delta + at;
     const cb_index vectors = vectors_in(cols);
+    static const real zeros[LANES];
     for (cb_index v = 0; v < vectors; v += 2) { /* delta = delta_next w */
         const int two = v + 1 < vectors;
         const real *b0 = PANEL_COLUMN((const real *)scratch, v * LANES, stride);
         const real *b1 = two ? PANEL_COLUMN((const real *)scratch, (v + 1) * LANES, stride) : b0;
-        rows_tiles[two][rows - 1](K, delta_next, next->ld_out, b0, b1, NULL, NULL,
+        rows_tiles[two][rows - 1](K, delta_next, next->ld_out, b0, b1, zeros, zeros,
                                   delta + v * LANES, l->ld_out);
     }
     if (l->dropout)
@@ -194,8 +200,8 @@ static int all_finite(const void *x, cb_index n)
         for (int v = 0; v < 4; v++)
             bad[v] += v_load(p + i + v * LANES) - v_load(p + i + v * LANES);
     }
-    for (; i < n; i++)
-        bad[0] += v_set(p[i] - p[i]);
+    for (; 4 * LANES > CB_PANEL && i < n; i += LANES) /* n counts whole panels */
+        bad[0] += v_load(p + i) - v_load(p + i);
     int found = 0;
     set_not_finite(&found, (bad[0] + bad[1]) + (bad[2] + bad[3]));
     return !found;

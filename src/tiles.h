@@ -82,7 +82,7 @@ INLINE void product_columns(const int MR, const int NV, cb_index K, const real *
     }
 }
 
-/* out[r][v] = init[v] + sum_k a[r][k] b[k][v]; init NULL means 0. */
+/* out[r][v] = init[v] + sum_k a[r][k] b[k][v] */
 INLINE void rows_tile(const int MR, const int NV, cb_index K, const real *a, cb_index lda,
                       const real *b0, const real *b1, const real *init0, const real *init1,
                       real *out, cb_index ldo)
@@ -90,8 +90,8 @@ INLINE void rows_tile(const int MR, const int NV, cb_index K, const real *a, cb_
     vec acc[TILE_ROWS][2];
     UNROLL(12)
     for (int r = 0; r < MR; r++) {
-        acc[r][0] = init0 ? v_load(init0) : (vec){0};
-        acc[r][1] = NV > 1 && init1 ? v_load(init1) : (vec){0};
+        acc[r][0] = v_load(init0);
+        acc[r][1] = NV > 1 ? v_load(init1) : (vec){0};
     }
     product_rows(MR, NV, K, a, lda, b0, b1, acc);
     UNROLL(12)
@@ -163,36 +163,42 @@ typedef void rows_fn(cb_index K, const real *a, cb_index lda, const real *b0, co
 typedef void columns_fn(cb_index K, const real *a, cb_index lda, const real *b0, const real *b1,
                         cb_index ldb, const outcome *o);
 
-#define INSTANCE(MR, NV)                                                                          \
+#define ROWS_INSTANCE(MR, NV)                                                                     \
     static void rows_##MR##x##NV(cb_index K, const real *a, cb_index lda, const real *b0,         \
                                  const real *b1, const real *init0, const real *init1, real *out, \
                                  cb_index ldo)                                                    \
     {                                                                                             \
         rows_tile(MR, NV, K, a, lda, b0, b1, init0, init1, out, ldo);                             \
-    }                                                                                             \
-    static void columns_##MR##x##NV(cb_index K, const real *a, cb_index lda, const real *b0,      \
-                                    const real *b1, cb_index ldb, const outcome *o)               \
-    {                                                                                             \
-        columns_tile(MR, NV, K, a, lda, b0, b1, ldb, o);                                          \
     }
+#define COLUMNS_INSTANCE(MR, NV)                                                             \
+    static void columns_##MR##x##NV(cb_index K, const real *a, cb_index lda, const real *b0, \
+                                    const real *b1, cb_index ldb, const outcome *o)          \
+    {                                                                                        \
+        columns_tile(MR, NV, K, a, lda, b0, b1, ldb, o);                                     \
+    }
+/* BP4 has two rows at least, an input and the bias. */
 #if TILE_ROWS == 12
-#define EVERY_TILE(X, NV) \
-    X(1, NV)              \
-    X(2, NV)              \
+#define EVERY_TILE_FROM_2(X, NV) \
+    X(2, NV)                     \
     X(3, NV) X(4, NV) X(5, NV) X(6, NV) X(7, NV) X(8, NV) X(9, NV) X(10, NV) X(11, NV) X(12, NV)
 #else
-#define EVERY_TILE(X, NV) X(1, NV) X(2, NV) X(3, NV) X(4, NV) X(5, NV) X(6, NV)
+#define EVERY_TILE_FROM_2(X, NV) X(2, NV) X(3, NV) X(4, NV) X(5, NV) X(6, NV)
 #endif
-EVERY_TILE(INSTANCE, 1)
-EVERY_TILE(INSTANCE, 2)
-#undef INSTANCE
+#define EVERY_TILE(X, NV) X(1, NV) EVERY_TILE_FROM_2(X, NV)
+EVERY_TILE(ROWS_INSTANCE, 1)
+EVERY_TILE(ROWS_INSTANCE, 2)
+EVERY_TILE_FROM_2(COLUMNS_INSTANCE, 1)
+EVERY_TILE_FROM_2(COLUMNS_INSTANCE, 2)
+#undef ROWS_INSTANCE
+#undef COLUMNS_INSTANCE
 
 #define ROWS_ENTRY(MR, NV) rows_##MR##x##NV,
 #define COLUMNS_ENTRY(MR, NV) columns_##MR##x##NV,
 static rows_fn *const rows_tiles[2][TILE_ROWS] = {{EVERY_TILE(ROWS_ENTRY, 1)},
                                                   {EVERY_TILE(ROWS_ENTRY, 2)}};
-static columns_fn *const columns_tiles[2][TILE_ROWS] = {{EVERY_TILE(COLUMNS_ENTRY, 1)},
-                                                        {EVERY_TILE(COLUMNS_ENTRY, 2)}};
+static columns_fn *const columns_tiles[2][TILE_ROWS] = {
+    {NULL, EVERY_TILE_FROM_2(COLUMNS_ENTRY, 1)}, {NULL, EVERY_TILE_FROM_2(COLUMNS_ENTRY, 2)}};
 #undef ROWS_ENTRY
 #undef COLUMNS_ENTRY
 #undef EVERY_TILE
+#undef EVERY_TILE_FROM_2

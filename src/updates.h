@@ -173,8 +173,7 @@ static void apply_rule(const cb_layer *l, cb_index at, cb_index rows, const real
     case CB_AMSGRAD: apply_amsgrad(l, at, rows, sums, bias_row, u); break;
     case CB_NADAM: apply_nadam(l, at, rows, sums, bias_row, u); break;
     case CB_LION: apply_lion(l, at, rows, sums, bias_row, u); break;
-    case CB_RPROP: apply_rprop(l, at, rows, sums, bias_row, u); break;
-    default: break;
+    default: apply_rprop(l, at, rows, sums, bias_row, u); /* CB_RPROP */
     }
 }
 

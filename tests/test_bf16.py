@@ -375,3 +375,18 @@ def test_from_the_command_line(capsys, monkeypatch, tmp_path):
     for net, compute in zip(nets, (None, "bf16"), strict=True):
         net.train(X, labels, epochs=3, batch_size=64, learning_rate=0.1, compute=compute)
     assert bits(load("model")) == bits(nets[1]) != bits(nets[0])
+
+
+@needs_bf16
+@pytest.mark.parametrize("m", [32, 35, 47, 61])
+def test_tiles_of_every_size_have_the_same_bits(m):
+    # Threads take pairs of samples: by many of them a tile has 1 to 12 rows, and a last odd one.
+    rng = np.random.default_rng(m)
+    X, y = normal(rng, m, 40), normal(rng, m, 40)
+    found = set()
+    for threads in (1, 2, 3, 4, 5, 6, 8, (m + 1) // 2):
+        net = Network([40, 72, 72, 40], activation="tanh", output="identity", rng=1)
+        for optimizer in ("sgd", "adam"):
+            net.train(X, y, batch_size=m, optimizer=optimizer, n_threads=threads, compute="bf16")
+        found.add(tuple(bits(net)))
+    assert len(found) == 1

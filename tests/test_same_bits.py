@@ -27,3 +27,11 @@ def test_the_hashes_of_optimisers(threads, dtype):
     names = [name for name in plans if name.startswith("optimizer")]
     assert len(names) == 11
     assert {n: plans[n](threads)[:16] for n in names} == {n: golden[dtype][n] for n in names}
+
+
+def test_hashes_on_every_table(table, dtype):
+    golden = json.loads(same_bits.GOLDEN.read_text(encoding="utf-8"))
+    plans = trainings.plans(dtype)
+    names = [name for name in plans if name.startswith(("optimizer", "extra", "output"))]
+    assert len(names) > 11 + 2 * len(trainings.EXTRAS) + 50
+    assert {n: plans[n](2)[:16] for n in names} == {n: golden[dtype][n] for n in names}
