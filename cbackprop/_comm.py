@@ -10,6 +10,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -131,6 +132,7 @@ class Exchange:
             file=sys.stderr,
             flush=True,
         )
+        time.sleep(0.5)  # or mpiexec might kill before it has passed that on
         self.comm.Abort(1)
         os._exit(1)  # MPICH's comes back, until mpiexec has heard of it
 

@@ -97,7 +97,7 @@ INLINE void gather_narrow(const cb_rows *x, const int64_t *index, cb_index row, 
             v = v_fma(v, scale, shift);
         *bad += v - v;
         v_store(out + s * ld, v_from_bits(v_bits(v) | bias));
-        for (cb_index k = LANES; k < ld; k += LANES)
+        for (cb_index k = LANES; LANES < CB_PANEL && k < ld; k += LANES)
             v_store(out + s * ld + k, (vec){0});
     }
 }

@@ -127,11 +127,11 @@ typedef struct cb_layer {
                         /* cols = tile_cols */
 } cb_layer;
 
-/* Whether sigma' is written in terms of z: these layers keep it in training. */
+/* Whether sigma' is written in terms of z: these layers keep it in training, as those do whose
+ * activation is the user's own. */
 static inline int cb_needs_z(int activation)
 {
-    return activation == CB_SILU || activation == CB_GELU || activation == CB_SINE ||
-           activation == CB_OWN_ACTIVATION;
+    return activation == CB_SILU || activation == CB_GELU || activation == CB_SINE;
 }
 
 /* Whether a_j is a function of z_j alone, as far as the tiles know: others are done by rows. */

@@ -132,6 +132,18 @@ def test_options_on_every_table(name, n_in, dtype, on_every_table):
     assert len(on_every_table(trained)) == 1
 
 
+@pytest.mark.parametrize("inputs", [2, 3])
+def test_labels_of_one_output_on_every_table(inputs, dtype, on_every_table):
+    # 3 or 4 panels of parameters: an odd number, and an even one.
+    X = np.random.default_rng(inputs).standard_normal((30, inputs))
+
+    def trained():
+        net = Network([inputs, 1], output="sigmoid", dtype=dtype, rng=0)
+        return bits(net, net.train(X, X[:, 0] > 0, batch_size=8, epochs=2, learning_rate=1.0))
+
+    assert len(on_every_table(trained)) == 1
+
+
 @pytest.mark.parametrize("sizes", [[300, 290, 3], [33, 18, 3]])
 @pytest.mark.parametrize("hidden", ["tanh", "softmax"])
 def test_large_mini_batches_on_every_table(sizes, hidden, dtype, on_every_table):
