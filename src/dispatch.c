@@ -88,7 +88,7 @@ static const struct row *find(const char *name)
 int cb_kernels_choose(const char *name)
 {
     const struct row *r = find(name);
-    if (r) { /* without a name there is always one */
+    if (r) {
         chosen = r;
         return 0;
     }
@@ -101,7 +101,7 @@ int cb_kernels_choose(const char *name)
 const cb_kernels *cb_kernels_in_use(int bits)
 {
     if (!chosen)
-        cb_kernels_choose(NULL);
+        chosen = find(NULL); /* there is always one */
     return bits == 32 ? chosen->single : chosen->precise;
 }
 
