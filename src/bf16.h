@@ -175,7 +175,7 @@ static void gradient(const cb_layer *l, cb_index m, const void *inputs, cb_index
             if (two)
                 apply_rule(l, at1, n, near[1], bias_row, update);
         }
-        if (ahead->left > 0)
+        if (ahead && ahead->left > 0)
             look_ahead(ahead);
         a += TILE_ROWS * stride;
         at0 += n * CB_PANEL;

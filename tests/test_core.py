@@ -28,7 +28,7 @@ def answers(tmp_path_factory):
     def of(name, *words):
         program = folder / name
         if not program.exists():
-            # CFLAGS: those of tests.campaigns.coverage, which counts what is run here.
+            # CFLAGS: those of tests.campaigns.code_coverage, which counts what is run here.
             flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-I.", "-Isrc"]
             flags += shlex.split(os.environ.get("CFLAGS", ""))
             command = ["gcc", *flags, f"tests/core/{name}.c", "-o", program, "-lm", "-pthread"]

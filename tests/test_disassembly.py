@@ -83,7 +83,7 @@ def test_nor_does_clang_s(tmp_path) -> None:
     command += ["-c", SOURCES / "kernels_avx2_f32.c", "-o", tmp_path / "tiles.o"]
     subprocess.run(command, check=True)
     tiles, loops, offenders = loops_that_touch_the_stack(tmp_path / "tiles.o")
-    assert tiles == 24
+    assert tiles == 22  # forward of 1 to 6 rows, BP4 of 2 to 6, of one vector and of two
     assert loops >= tiles
     assert not offenders
 

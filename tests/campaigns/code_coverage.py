@@ -1,6 +1,6 @@
 """What the suite executes of C, Cython and Python:
 
-    python -m tests.campaigns.coverage [--tables avx512,avx2,portable] [--keep FOLDER]
+    python -m tests.campaigns.code_coverage [--tables avx512,avx2,portable] [--keep FOLDER]
                                        [--only-report] [pytest arguments]
 
 Run from a clone, with GCC, gcov and coverage (the `test` extra). Copies the clone to a temporary
