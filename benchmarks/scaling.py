@@ -1,8 +1,9 @@
 """python -m benchmarks.scaling: one network over several ranks, measured, and a model of more.
 
 Runs itself under mpiexec. Measured: milliseconds a step with one process (by threads) and with
-ranks of one thread each; latency and bandwidth of Allreduce between ranks of this machine. The
-model, for R ranks, a mini-batch of m samples and a network of S bytes::
+ranks of one thread each, which share a mini-batch (strong scaling) or add to it (weak scaling);
+latency and bandwidth of Allreduce between ranks of this machine. The model, for R ranks, a
+mini-batch of m samples and a network of S bytes::
 
     t(R) = f + c m / R + 2 (R - 1) / R S / bandwidth + 2 log2(R) latency
          + (R - 1) / R^2 m row / bandwidth
@@ -33,6 +34,7 @@ NETWORKS = {
     "2048 x 4": [2048, 2048, 2048, 2048, 10],
 }
 BATCHES = (128, 512, 2048)
+SHARES = (128, 512)  # samples a rank, where the mini-batch grows with the ranks
 STEPS = 8  # of an epoch
 OVERHEAD = (("784-128-64-10", 128), ("784-1024-1024-10", 512))
 
@@ -105,6 +107,16 @@ def overhead(seconds: float) -> None:
                   f"| {with_it:.3f} | {ratio:.3f} |", flush=True)  # fmt: skip
 
 
+def weak(names, cores: int, seconds: float) -> None:
+    """A share of samples stays, and ranks are added: one rank's time over theirs."""
+    print(f"\n| network | samples a rank | 1 rank | {cores} ranks | weak scaling |")
+    print("|---|---|---|---|---|")
+    for name, share in itertools.product(names, SHARES):
+        one = measured(name, share, 1, 1, seconds)["ms"]
+        many = measured(name, share * cores, cores, 1, seconds)["ms"]
+        print(f"| {name} | {share} | {one:.2f} | {many:.2f} | {one / many:.2f} |", flush=True)
+
+
 def of_messages(comm, MPI) -> tuple[float, float]:
     """Seconds and bytes a second of Allreduce, as the model has them."""
 
@@ -171,8 +183,8 @@ def main() -> None:
     cores = options.cores
     print(f"ms a step, least of 5 samples of {options.seconds:g} s; relu, softmax, sgd, float32")
     print(f"| network | mini-batch | 1 rank, {cores} threads | 1 rank, 1 thread "
-          f"| {cores} ranks | model | of the threads' speed |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|")
+          f"| {cores} ranks | strong scaling | model | of the threads' speed |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|")
     fits, message = {}, None
     for name in options.networks:
         sizes = NETWORKS[name]
@@ -188,8 +200,10 @@ def main() -> None:
             message = found["latency"], found["bandwidth"]
             said = model(*fits[name][:2], m, *fits[name][2:], cores, *message) * 1e3
             print(f"| {name} | {m} | {team:.2f} | {ones[m] * 1e3:.2f} | {found['ms']:.2f} "
-                  f"| {said:.2f} | {team / found['ms']:.2f} |", flush=True)  # fmt: skip
+                  f"| {ones[m] * 1e3 / cores / found['ms']:.2f} | {said:.2f} "
+                  f"| {team / found['ms']:.2f} |", flush=True)  # fmt: skip
     assert message is not None
+    weak(options.networks, cores, options.seconds)
     print(f"\nbetween ranks here: {message[0] * 1e6:.1f} us, {message[1] / 1e9:.1f} GB/s")
     print(f"\nSteps a second by the model, one core a rank, between machines with "
           f"{options.latency * 1e6:g} us and {options.bandwidth / 1e9:g} GB/s "

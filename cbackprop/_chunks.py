@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Generator, Iterator
@@ -281,7 +282,8 @@ class Chunks:
         return next(self._pieces(self._runs, False))[0]
 
     def _digest(self) -> str:
-        return f"{self._source.digest()}, {len(self)} rows, {self.window_rows} a window"
+        runs = hashlib.sha256(repr(self._runs).encode()).hexdigest()[:16]
+        return f"{self._source.digest()}, {len(self)} rows {runs}, {self.window_rows} a window"
 
     # ---- how it is done ----------------------------------------------------------------------
 
@@ -356,7 +358,7 @@ class Chunks:
 
 
 class Reader:
-    """Reads runs of rows; one that begins where the last one ended goes on in the same stream."""
+    """Reads runs of rows; one that begins behind the last one goes on in the same stream."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -366,16 +368,22 @@ class Reader:
 
     def rows(self, run: Run) -> Iterator[Block]:
         """The rows of a run, some at a time."""
-        if self.at != (run.group, run.start):
+        group, at = self.at
+        if group != run.group or run.start < at:
             self.stream, self.rest = self.source.pieces(run.group, run.start, True), ()
-        left = run.stop - run.start
+            at = run.start
+        for _ in self._next(run.start - at):
+            pass
+        yield from self._next(run.stop - run.start)
+        self.at = (run.group, run.stop)
+
+    def _next(self, left: int) -> Iterator[Block]:
         while left:
             piece = self.rest or next(self.stream)
             self.rest = tuple(part[left:] for part in piece) if len(piece[0]) > left else ()
             piece = tuple(part[:left] for part in piece)
             left -= len(piece[0])
             yield piece
-        self.at = (run.group, run.stop)
 
 
 def _cut(runs: list[Run], start: int, stop: int) -> list[Run]:

@@ -165,8 +165,22 @@ def one_label_a_row(y: Array) -> None:
         raise ValueError(f"y has {y.shape[1]} columns, expected labels, one a row")
 
 
+def state_of(path: str) -> tuple[int, int]:
+    """By which a file that was written anew is told."""
+    about = os.stat(path)
+    return about.st_size, about.st_mtime_ns
+
+
+def unchanged(path: str, state: tuple[int, int]) -> None:
+    """Since it was opened."""
+    if state_of(path) != state:
+        raise ValueError(f"{path} has changed since it was opened; open it again")
+
+
 def a_path_each(found: Sequence[str], wanted: int) -> None:
     """Of X and y, and of the weights where there are some."""
+    if len(set(map(os.path.abspath, found))) < len(found):
+        raise ValueError(f"paths: {', '.join(found)}, expected different ones")
     if len(found) != wanted:
         what = "X, y and sample_weight" if wanted == 3 else "X and y"
         raise TypeError(f"paths: {len(found)} given, expected {wanted}, of {what}")

@@ -354,12 +354,18 @@ def test_files_that_are_none_or_change(tmp_path, opened):
     np.save(tmp_path / "F.npy", np.asfortranarray(X))
     with pytest.raises(ValueError, match=r"is saved column by column; save numpy\.ascontig"):
         open_arrays(tmp_path / "F.npy", LABELS)
-    os.truncate(tmp_path / "X.npy", 4000)
-    net = network()
-    with pytest.raises(ValueError, match=r"X.npy: the file ends \d+ numbers too early"):
+    net, short = network(), tmp_path / "short.npy"
+    short.write_bytes((tmp_path / "X.npy").read_bytes()[:4000])
+    with pytest.raises(ValueError, match=r"short.npy: the file ends \d+ numbers too early"):
+        net.train(open_arrays(short, tmp_path / "y.npy"))
+    for name in ("X.npy", "y.npy"):  # as many bytes, in another type
+        array = np.load(tmp_path / name)
+        np.save(tmp_path / name, array.view("i4" if name == "X.npy" else "f8"))
+        os.utime(tmp_path / name, ns=(1, 1))
+    with pytest.raises(ValueError, match=r"y.npy has changed since it was opened; open it again"):
         net.train(opened["npy"])
     table(tmp_path / "0.parquet", **inputs(slice(0, 30)), y=LABELS[:30])
-    with pytest.raises(ValueError, match="30 rows in a row group that had 50; it has changed"):
+    with pytest.raises(ValueError, match=r"0.parquet has changed since it was opened; open it ag"):
         net.train(opened["parquet"])
     assert net.classes is None
 
@@ -449,3 +455,48 @@ def test_peak_memory_is_that_of_two_windows(tmp_path):
         found = measured(tmp_path / f"small{end}", tmp_path / f"large{end}", 12_500)
         assert found["MB"] == 128
         assert found["MiB above"] < most
+
+
+def test_targets_of_several_types_are_of_one(tmp_path):
+    real = REAL[:, 0]
+    halves = slice(0, 250), slice(250, None)
+    y = [real[halves[0]].astype(np.float32), real[halves[1]]]
+    paths = [table(tmp_path / str(i), **inputs(h), y=y[i]) for i, h in enumerate(halves)]
+    for data in (
+        open_parquet(paths, target="y", window_rows=120),
+        open_arrays([X[h] for h in halves], y, window_rows=120),
+    ):
+        windows = list(data.windows(0, rng=0, shuffle=False))
+        assert {window[1].dtype for window in windows} == {np.dtype(float)}
+        np.testing.assert_array_equal(np.concatenate([w[1] for w in windows]), np.concatenate(y))
+
+
+def test_a_share_is_told_from_another(tmp_path):
+    data = open_arrays(X[:500], LABELS[:500], group_rows=50)
+    digests = {
+        chunks._digest() for chunks in (data.share(0, 2), data.share(1, 2), *data.split(0.5))
+    }
+    assert len(digests) == 4
+    options = {"checkpoint": tmp_path / "a", "resume": True}
+    network().train(data.share(0, 2), **options)
+    with pytest.raises(ValueError, match="is of another training: data was"):
+        network().train(data.share(1, 2), **options)
+
+
+def test_a_rank_decodes_a_group_once(tmp_path):
+    path = table(tmp_path / "t", **inputs(), y=LABELS)
+    data = open_parquet(path, target="y", window_rows=10)
+    source, opened = data._source, []
+    pieces = source.pieces
+    source.pieces = lambda *group: opened.append(group) or pieces(*group)
+    parts = [
+        list(data.windows(0, rng=0, shuffle=False, batch_size=5, rank=r, ranks=2)) for r in (0, 1)
+    ]
+    assert len(opened) == 2 * len(source.lengths)
+    found = [np.concatenate([a[0], b[0]]) for a, b in zip(*parts, strict=True)]
+    np.testing.assert_array_equal(np.concatenate(found), X)
+
+
+def test_one_path_for_two_arrays_is_refused(tmp_path, opened):
+    with pytest.raises(ValueError, match="expected different ones"):
+        opened["npy"].save_npy(tmp_path / "a", tmp_path / "a")

@@ -40,6 +40,9 @@ class Arrays:
         self.n_inputs = parts[0][0].shape[1]
         self.weighted = len(parts[0]) == 3
         self.dtype = readable([np.dtype(part[0].dtype) for part in parts])
+        y = {np.dtype(part[1].dtype) for part in parts}
+        numbers = all(dtype.kind in "iuf" for dtype in y)
+        self.of_targets = np.result_type(*y) if len(y) > 1 and numbers else None
         if group_rows is None:
             group_rows = max(1, GROUP_BYTES // max(1, self.n_inputs * self.dtype.itemsize))
         self.places = [
@@ -53,7 +56,10 @@ class Arrays:
         """All at once: a group is small."""
         i, first, stop = self.places[group]
         rows = slice(first + start, stop)
-        yield tuple(np.asarray(part[rows]) for part in self.parts[i][0 if with_X else 1 :])
+        found = [np.asarray(part[rows]) for part in self.parts[i][0 if with_X else 1 :]]
+        if self.of_targets is not None:  # the parts' y are of several types
+            found[with_X] = found[with_X].astype(self.of_targets, copy=False)
+        yield tuple(found)
 
     def digest(self) -> str:
         """Of some rows of each array."""
@@ -78,6 +84,7 @@ class Npy:
 
     def __init__(self, path: str, columns: int | list[int] | None = None) -> None:
         self.path, self.columns = path, columns
+        self.state = _opening.state_of(path)
         with open(path, "rb") as stream:
             try:
                 version = npy.read_magic(stream)
@@ -99,6 +106,7 @@ class Npy:
         self.shape: tuple[int, ...] = (shape[0], *rest)
 
     def __getitem__(self, rows: slice) -> Array:
+        _opening.unchanged(self.path, self.state)
         first, stop, _ = rows.indices(self.shape[0])
         count = max(0, stop - first) * self.width
         offset = self.begin + first * self.width * self.dtype.itemsize

@@ -58,6 +58,8 @@ class ParquetFiles:
         self.lengths: list[int] = []
         sizes: list[int] = []
         dtypes: list[np.dtype[Any]] = []
+        self.states = [_opening.state_of(path) for path in paths]
+        kinds: list[list[Any]] = [[] for _ in target]
         for number, path in enumerate(paths):
             with _opened(path) as file:
                 schema, metadata = file.schema_arrow, file.metadata
@@ -68,6 +70,8 @@ class ParquetFiles:
                 taken = [*features, *target, *([] if weight is None else [weight])]
                 _opening.columns_there(path, taken, schema.names)
                 dtypes += [_dtype_of(path, schema.field(name)) for name in features]
+                for kind, name in zip(kinds, target, strict=True):
+                    kind.append(schema.field(name).type)
                 before = 0
                 for index in range(metadata.num_row_groups):
                     group = metadata.row_group(index)
@@ -80,6 +84,7 @@ class ParquetFiles:
         self.features: Sequence[str] = features or []
         self.n_inputs = len(self.features)
         self.dtype = readable(dtypes) if dtype is None else np.dtype(dtype)
+        self.of_targets = [_common(kind) for kind in kinds]
         about = repr((self.features, target, weight, self.lengths, sizes))
         self.told = hashlib.sha256(about.encode()).hexdigest()[:16]
 
@@ -95,6 +100,7 @@ class ParquetFiles:
         names += [] if self.weight is None else [self.weight]
         rows = max(256, PIECE_BYTES // max(1, len(names) * self.dtype.itemsize))
         at = 0
+        _opening.unchanged(path, self.states[number])
         with _opened(path) as file:
             batches = file.iter_batches(rows, [index], names, use_threads=False)
             for batch in _readable(path, batches):
@@ -117,11 +123,22 @@ class ParquetFiles:
                 X[:, k] = column(name)
             _refuse_nonfinite(X, path, first, self.features)
             found.append(X)
-        y = [column(name) for name in self.target]
+        y = [
+            column(name) if dtype is None else column(name).astype(dtype, copy=False)
+            for name, dtype in zip(self.target, self.of_targets, strict=True)
+        ]
         found.append(y[0] if len(y) == 1 else np.stack(y, axis=1))
         if self.weight is not None:
             found.append(column(self.weight))
         return tuple(found)
+
+
+def _common(types: list[Any]) -> np.dtype[Any] | None:
+    # Of a target that is of several types in several files, so that all windows have one.
+    dtypes = {np.dtype(found.to_pandas_dtype()) for found in types}
+    if len(dtypes) < 2 or any(dtype.kind not in "iuf" for dtype in dtypes):
+        return None
+    return np.result_type(*dtypes)
 
 
 def _opened(path: str) -> Any:
