@@ -245,13 +245,18 @@ def _read(
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"block {number}: {error}") from None
+    return as_the_first(net, part, number, between)
+
+
+def as_the_first(net: Network, part: _run.Call, number: int, between: _run.Between) -> _run.Call:
+    """A block with the kind of targets that the first one had."""
     if between.kind is None:
         between.kind = part.target.score
-    elif part.target.score != between.kind:
-        name = f"y of block {number}"
-        target = _options.as_trained(name, part.target, between.kind, net.sizes[-1])
-        part = part._replace(target=target)
-    return part
+    if part.target.score == between.kind:
+        return part
+    name = f"y of block {number}"
+    target = _options.as_trained(name, part.target, between.kind, net.sizes[-1])
+    return part._replace(target=target)
 
 
 def close_epoch(

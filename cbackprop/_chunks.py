@@ -25,7 +25,6 @@ WINDOW_BYTES = 2**26
 BESIDE_X = 32  # bytes a row for target, weight and place in the order
 # The order of an epoch's groups is drawn as that of the rows of a block, of this number.
 GROUPS = -1
-KEY_OF_BLOCKS = 0x9E3779B97F4A7C15  # as in _job.pyx
 
 
 class Source(Protocol):
@@ -293,8 +292,7 @@ class Chunks:
     def _order(self, key: int, epoch: int, batch_size: int, shuffle: bool) -> list[Run]:
         if not shuffle or len(self._edges(batch_size, 0, 1)) == 1:
             return self._runs
-        key = (key + KEY_OF_BLOCKS * GROUPS) % 2**64
-        return [self._runs[i] for i in _engine.order(key, epoch, len(self._runs))]
+        return [self._runs[i] for i in _engine.order(key, epoch, len(self._runs), GROUPS)]
 
     def _edges(self, batch_size: int, rank: int, ranks: int) -> list[tuple[int, int]]:
         # Of each window, the first of this rank's rows and the one after its last.

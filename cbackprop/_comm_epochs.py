@@ -12,9 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cbackprop import _engine, _options, _run, _updates
+from cbackprop import _engine, _run, _updates
 from cbackprop import _validation as check
-from cbackprop._blocks import Targets, classes_of, close_epoch, in_turn, of_all, on_disk, unpacked
+from cbackprop._blocks import (
+    Targets,
+    as_the_first,
+    classes_of,
+    close_epoch,
+    in_turn,
+    of_all,
+    on_disk,
+    unpacked,
+)
 from cbackprop._comm import Exchange, refuse_different
 from cbackprop._comm_rows import planes_of, train_rows, windows
 from cbackprop._monitors import warn_of_layers
@@ -145,13 +154,8 @@ def _parts(
         with exchange.alike():
             refuse_different(told)
         part = _scored_alike(net, _one_rank_of(exchange, part))
-        if between.kind is None:
-            between.kind = part.target.score
-        elif part.target.score != between.kind:
-            name = f"y of block {number}"
-            with exchange.alike():
-                target = _options.as_trained(name, part.target, between.kind, net.sizes[-1])
-            part = part._replace(target=target)
+        with exchange.alike():
+            part = as_the_first(net, part, number, between)
         yield number, part
 
 

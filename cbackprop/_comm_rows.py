@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 WINDOW_BYTES = 2**25  # of rows, over all processes, that change hands at once
-BLOCK_KEY = 0x9E3779B97F4A7C15  # as begin_epoch() in `_job.pyx` has it
 
 
 def windows(net: Network, call: _run.Call) -> int:
@@ -41,7 +40,7 @@ def _order(net: Network, call: _run.Call, block: int) -> Array:
     in_blocks = call.training[1] is None
     if not call.shuffle or (call.batch_size >= total and not in_blocks):
         return np.arange(total)
-    order: Array = _engine.order((net._key + BLOCK_KEY * block) % 2**64, net._position.epoch, total)
+    order: Array = _engine.order(net._key, net._position.epoch, total, block)
     return order
 
 

@@ -1,5 +1,5 @@
 from cpython.buffer cimport Py_buffer
-from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 
 from cbackprop._kernels cimport (Pass, cb_bf16_kernels, cb_cost_function, cb_index, cb_kernels,
                                  cb_layer, cb_program, cb_random, cb_rows, cb_team)
@@ -88,6 +88,7 @@ cdef void barrier(cb_team *team) noexcept nogil
 cdef unsigned float_enter() noexcept nogil
 cdef void float_leave(unsigned saved) noexcept nogil
 cdef double seconds() noexcept nogil
+cdef uint64_t key_of_block(uint64_t key, int64_t block) noexcept nogil
 cdef void shuffle(cb_random r, int64_t *index, int64_t n) noexcept nogil
 cdef void load(const Pass *p, const cb_rows *x, const cb_rows *y, const int32_t *labels,
                const int64_t *index, cb_index first, cb_index last,

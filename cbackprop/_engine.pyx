@@ -104,10 +104,15 @@ def random_uniform(uint64_t key, uint32_t stream, int64_t n):
     return out
 
 
-def order(uint64_t key, uint32_t epoch, int64_t n):
-    """The rows (n,) in that epoch's order, int64."""
+cdef uint64_t key_of_block(uint64_t key, int64_t block) noexcept nogil:
+    # Of the order of its rows; block 0 is also all of data that come in one piece.
+    return key + <uint64_t>0x9E3779B97F4A7C15 * <uint64_t>block
+
+
+def order(uint64_t key, uint32_t epoch, int64_t n, int64_t block=0):
+    """The rows (n,) of a block in that epoch's order, int64."""
     out = numpy.empty(n, numpy.int64)
-    shuffle(cb_random(key, CB_FOR_SHUFFLE, epoch), <int64_t *>address(out), n)
+    shuffle(cb_random(key_of_block(key, block), CB_FOR_SHUFFLE, epoch), <int64_t *>address(out), n)
     return out
 
 

@@ -5,7 +5,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
-from cbackprop._engine cimport float_enter, float_leave, seconds, shuffle
+from cbackprop._engine cimport float_enter, float_leave, key_of_block, seconds, shuffle
 from cbackprop._norms cimport error_norms, neurons
 from cbackprop._kernels cimport (CB_FLOAT32, CB_FOR_SHUFFLE, CB_SQUARED_ERROR, Pass, cb_index,
                                  cb_is_raised, cb_raise_flag, cb_random, cb_rows, part)
@@ -39,7 +39,7 @@ cdef void begin_epoch(Job *job) noexcept nogil:
     job.targets = cb_rows(job.labels, 4, 4, 1, CB_FLOAT32, 0, NULL, NULL)
     if job.labels == NULL:
         job.targets = job.y[0]
-    cdef uint64_t key = job.key + <uint64_t>0x9E3779B97F4A7C15 * <uint64_t>job.block
+    cdef uint64_t key = key_of_block(job.key, job.block)
     if job.shuffled and (job.batch_size < job.n or job.goes_on):
         shuffle(cb_random(key, CB_FOR_SHUFFLE, <unsigned>job.epoch), job.index, job.n)
     else:

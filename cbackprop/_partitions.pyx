@@ -52,12 +52,38 @@ cdef void watch(Job *job, const Pass *p, cb_index batch, cb_index m, int thread,
         job.error_squares[neurons(p.layer, p.L)] += rows
 
 
-cdef inline void sum_errors(const Pass *p, const Rounding *r, cb_index m, int thread, int threads,
-                            const cb_update *update, cb_ahead *ahead) noexcept nogil:
+cdef void there_and_back(Job *job, cb_index place, cb_index begin, cb_index own, int thread,
+                         int threads) noexcept nogil:
+    # Forward, BP1 and BP2 of a thread's share of `own` samples, which are held from `begin` on;
+    # what is held at 0 is number `place` of the epoch.
+    cdef const Pass *p = &job.p
+    cdef const Rounding *r = job.rounding
+    cdef cb_index first = begin + part(own, threads, thread)
+    cdef cb_index last = begin + part(own, threads, thread + 1)
     if r != NULL:
-        rounded_gradients(p, r, m, thread, threads, update, ahead)
+        first = begin + part_of_pairs(own, threads, thread)
+        last = begin + part_of_pairs(own, threads, thread + 1)
+    load(p, job.x, job.y, job.labels, job.index + place, first, last, &job.non_finite)
+    clear_absent(p, job.weights, job.weighed + place, first, last)
+    if r != NULL:
+        rounded_forward(p, r, thread, first, last)
     else:
-        gradients(p, m, thread, threads, update, ahead)
+        forward(p, first, last)
+    measure(p, first, last)
+    output_error(p, first, last)
+    weigh(job, p, place, first, last)
+    if r != NULL:
+        rounded_propagate_error(p, r, thread, first, last)
+    else:
+        propagate_error(p, thread, first, last)
+
+
+cdef void sum_errors(Job *job, cb_index m, int thread, int threads, const cb_update *update,
+                     cb_ahead *ahead) noexcept nogil:
+    if job.rounding != NULL:
+        rounded_gradients(&job.p, job.rounding, m, thread, threads, update, ahead)
+    else:
+        gradients(&job.p, m, thread, threads, update, ahead)
 
 
 cdef bint is_over(Job *job, int thread, cb_team *team) noexcept nogil:
@@ -72,9 +98,8 @@ cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
     # Each thread takes some samples of every mini-batch, then some weights of the update.
     cdef Job *job = <Job *>argument
     cdef const Pass *p = &job.p
-    cdef const Rounding *r = job.rounding
     cdef int threads = team_size(team)
-    cdef cb_index batch = job.batch, batches = parts_of(job.n, job.batch_size), m, first, last
+    cdef cb_index batch = job.batch, batches = parts_of(job.n, job.batch_size), m
     cdef Descent descent = job.descent
     cdef double mass
     cdef cb_update update, sums
@@ -86,24 +111,7 @@ cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
         barrier(team)
         while batch < batches:
             m = min(job.batch_size, job.n - batch * job.batch_size)
-            first, last = part(m, threads, thread), part(m, threads, thread + 1)
-            if r != NULL:
-                first = part_of_pairs(m, threads, thread)
-                last = part_of_pairs(m, threads, thread + 1)
-            load(p, job.x, job.y, job.labels, job.index + batch * job.batch_size, first, last,
-                 &job.non_finite)
-            clear_absent(p, job.weights, job.index + batch * job.batch_size, first, last)
-            if r != NULL:
-                rounded_forward(p, r, thread, first, last)
-            else:
-                forward(p, first, last)
-            measure(p, first, last)
-            output_error(p, first, last)
-            weigh(job, p, batch * job.batch_size, first, last)
-            if r != NULL:
-                rounded_propagate_error(p, r, thread, first, last)
-            else:
-                propagate_error(p, thread, first, last)
+            there_and_back(job, batch * job.batch_size, 0, m, thread, threads)
             barrier(team)
             if p.failed != NULL and p.failed[0]:    # it ran with one thread
                 job.stop = INTERRUPTED
@@ -116,10 +124,10 @@ cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
                 if job.clip_norm < INFINITY:
                     sums = update
                     sums.rule = CB_SUM
-                    sum_errors(p, r, m, thread, threads, &sums, &ahead)
+                    sum_errors(job, m, thread, threads, &sums, &ahead)
                     clip_gradients(p, thread, team, job.clip_norm, job.panel_squares, &update)
                 else:
-                    sum_errors(p, r, m, thread, threads, &update, &ahead)
+                    sum_errors(job, m, thread, threads, &update, &ahead)
                 if job.max_norm < INFINITY:
                     barrier(team)
                     limit_share(p, thread, threads, job.max_norm)

@@ -6,18 +6,14 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from cbackprop._bf16 cimport (Rounding, part_of_pairs, round_again, rounded_forward,
-                              rounded_gradients, rounded_propagate_error)
-from cbackprop._engine cimport barrier, load, team_size
-from cbackprop._error_propagation cimport block_errors, propagate_error
-from cbackprop._forward cimport forward
-from cbackprop._gradients cimport gradients
-from cbackprop._job cimport (INTERRUPTED, PAUSED, RUNNING, Job, begin_epoch, clear_absent,
-                             end_batch, end_epoch, mass_of, meet, rate_of, sum_costs, sum_squares,
-                             weigh)
+from cbackprop._bf16 cimport part_of_pairs, round_again
+from cbackprop._engine cimport barrier, team_size
+from cbackprop._error_propagation cimport block_errors
+from cbackprop._job cimport (INTERRUPTED, PAUSED, RUNNING, Job, begin_epoch, end_batch, end_epoch,
+                             mass_of, meet, rate_of, sum_costs, sum_squares)
 from cbackprop._kernels cimport (CB_SUM, Pass, cb_index, cb_team, cb_update, part, parts_of)
 from cbackprop._norms cimport clip_gradients, limit_share, neurons, watch_errors, watched
-from cbackprop._output_error cimport measure, output_error
+from cbackprop._partitions cimport sum_errors, there_and_back
 from cbackprop._updates cimport Descent, next_step
 
 
@@ -70,10 +66,10 @@ cdef void by_ranks(void *argument, int thread, cb_team *team) noexcept nogil:
             barrier(team)
         if job.together and job.clip_norm == INFINITY:
             if mass > 0:
-                sum_errors(job, m, thread, threads, &update)
+                sum_errors(job, m, thread, threads, &update, NULL)
         else:
             if counted > 0 and mass > 0:
-                sum_errors(job, counted, thread, threads, &sums)
+                sum_errors(job, counted, thread, threads, &sums, NULL)
             if not job.together:
                 barrier(team)
                 if thread == 0:
@@ -111,32 +107,6 @@ cdef void by_ranks(void *argument, int thread, cb_team *team) noexcept nogil:
         job.stop = job.leaving
 
 
-cdef void there_and_back(Job *job, cb_index place, cb_index begin, cb_index own, int thread,
-                         int threads) noexcept nogil:
-    # Forward, BP1 and BP2 of a thread's share of this process's samples, which are held from
-    # `begin` on; what is held at 0 is number `place` of the epoch.
-    cdef const Pass *p = &job.p
-    cdef const Rounding *r = job.rounding
-    cdef cb_index first = begin + part(own, threads, thread)
-    cdef cb_index last = begin + part(own, threads, thread + 1)
-    if r != NULL:
-        first = begin + part_of_pairs(own, threads, thread)
-        last = begin + part_of_pairs(own, threads, thread + 1)
-    load(p, job.x, job.y, job.labels, job.index + place, first, last, &job.non_finite)
-    clear_absent(p, job.weights, job.weighed + place, first, last)
-    if r != NULL:
-        rounded_forward(p, r, thread, first, last)
-    else:
-        forward(p, first, last)
-    measure(p, first, last)
-    output_error(p, first, last)
-    weigh(job, p, place, first, last)
-    if r != NULL:
-        rounded_propagate_error(p, r, thread, first, last)
-    else:
-        propagate_error(p, thread, first, last)
-
-
 cdef void keep_others(Job *job, cb_index m, int thread, int threads) noexcept nogil:
     # Copies of a and delta as BP4 reads them, of what the other processes told among the rest.
     cdef const Pass *p = &job.p
@@ -147,14 +117,6 @@ cdef void keep_others(Job *job, cb_index m, int thread, int threads) noexcept no
         return
     for l in range(1, p.L + 1):
         block_errors(p, &p.layer[l], first, last - first)
-
-
-cdef void sum_errors(Job *job, cb_index m, int thread, int threads,
-                     const cb_update *update) noexcept nogil:
-    if job.rounding != NULL:
-        rounded_gradients(&job.p, job.rounding, m, thread, threads, update, NULL)
-    else:
-        gradients(&job.p, m, thread, threads, update, NULL)
 
 
 cdef void take_place(Job *job) noexcept nogil:
