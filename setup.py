@@ -56,8 +56,9 @@ if "arm64" in os.environ.get("ARCHFLAGS", ""):
     machine = "arm64"
 widths = {"portable": []}
 if machine in ("x86_64", "amd64"):
-    widths["avx2"] = ["-mavx2", "-mfma"]
-    widths["avx512"] = ["-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
+    # A CPU without prefetchw takes it for no operation.
+    widths["avx2"] = ["-mavx2", "-mfma", "-mprfchw"]
+    widths["avx512"] = ["-mfma", "-mprfchw", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
     widths["avx512"] += ["-mprefer-vector-width=512"]
 elif machine in ("aarch64", "arm64"):
     # GCC would first order the loads of a tile for speed and then run out of registers: with it

@@ -62,6 +62,8 @@ cdef struct Job:
     # what the threads agree on, written between two barriers
     char apart[128]         # what is written lies apart from what is only read
     int stop, ended
+    int is_new              # the epoch: its snapshot is still to be made
+    int broken              # a parameter or what the optimiser remembers is not finite
     int stops[2]            # of owners: stop before this mini-batch, before the next; in turn
     int non_finite
     char apart_too[128]
@@ -95,7 +97,9 @@ cdef class Brake:
     cdef int raised
 
 
-cdef void begin_epoch(Job *job) noexcept nogil
+cdef void enter_epoch(Job *job) noexcept nogil
+cdef void keep_share(Job *job, int thread, int threads) noexcept nogil
+cdef void check_share(Job *job, int thread, int threads) noexcept nogil
 cdef void meet(Job *job, cb_index m) noexcept nogil
 
 

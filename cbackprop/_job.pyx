@@ -8,10 +8,12 @@ from libc.string cimport memcpy, memset
 from cbackprop._engine cimport float_enter, float_leave, key_of_block, seconds, shuffle
 from cbackprop._norms cimport error_norms, neurons
 from cbackprop._kernels cimport (CB_FLOAT32, CB_FOR_SHUFFLE, CB_SQUARED_ERROR, Pass, cb_index,
-                                 cb_is_raised, cb_raise_flag, cb_random, cb_rows, part)
+                                 cb_is_raised, cb_raise_flag, cb_random, cb_rows, part, parts_of)
 from cbackprop._updates cimport Descent
 
 cdef double LOOK_SECONDS = 0.02   # between two looks for Ctrl-C
+cdef enum:
+    SHARE = 4096            # bytes that no two threads share: whole panels, of lines of their own
 
 
 cdef class Brake:
@@ -58,11 +60,41 @@ cdef void begin_epoch(Job *job) noexcept nogil:
             job.error_squares[i] = 0
     job.dropout.epoch = <unsigned>job.epoch
     job.dropout.position = job.rows_before + job.batch * job.batch_size
-    memcpy(job.snapshot, job.parameters, job.n_bytes)
-    memcpy(job.snapshot + job.n_bytes, job.descent.state, job.descent.planes * job.n_bytes)
     job.kept = job.descent
+    job.is_new, job.broken = 1, 0
     job.epoch_began = seconds()
     job.in_epoch = 1
+
+
+cdef void enter_epoch(Job *job) noexcept nogil:
+    # Thread 0, where a slice or an epoch begins.
+    job.is_new = 0
+    if not job.in_epoch:
+        begin_epoch(job)
+
+
+cdef void keep_share(Job *job, int thread, int threads) noexcept nogil:
+    # A thread's share of the snapshot of an epoch that is new.
+    cdef cb_index k, n = parts_of(job.n_bytes, SHARE), begin = part(n, threads, thread) * SHARE
+    cdef cb_index size = min(job.n_bytes, part(n, threads, thread + 1) * SHARE) - begin
+    if not job.is_new:
+        return
+    memcpy(job.snapshot + begin, job.parameters + begin, size)
+    for k in range(job.descent.planes):
+        memcpy(job.snapshot + (1 + k) * job.n_bytes + begin,
+               job.descent.state + k * job.n_bytes + begin, size)
+
+
+cdef void check_share(Job *job, int thread, int threads) noexcept nogil:
+    # Whether a thread's share of all that an epoch changed is finite.
+    cdef cb_index k, n = parts_of(job.n_bytes, SHARE), begin = part(n, threads, thread) * SHARE
+    cdef cb_index size = min(job.n_bytes, part(n, threads, thread + 1) * SHARE) - begin
+    cdef cb_index count = size // job.p.kernels.itemsize
+    if not job.p.kernels.all_finite(job.parameters + begin, count):
+        cb_raise_flag(&job.broken)
+    for k in range(job.descent.planes):
+        if not job.p.kernels.all_finite(job.descent.state + k * job.n_bytes + begin, count):
+            cb_raise_flag(&job.broken)
 
 
 cdef void number_own_rows(Job *job) noexcept nogil:
@@ -210,11 +242,9 @@ cdef void let_look_on(Job *job) noexcept nogil:
 
 
 cdef void end_epoch(Job *job) noexcept nogil:
-    cdef cb_index i, width = score_width(&job.p), item = job.p.kernels.itemsize
-    if (job.cost_sum != job.cost_sum        # NaN
-            or not job.p.kernels.all_finite(job.parameters, job.n_bytes // item)
-            or not job.p.kernels.all_finite(job.descent.state,
-                                            job.descent.planes * job.n_bytes // item)):
+    # After check_share by all threads.
+    cdef cb_index i, width = score_width(&job.p)
+    if job.cost_sum != job.cost_sum or job.broken:      # NaN
         job.ended = DIVERGED
         return
     if job.goes_on:

@@ -7,6 +7,8 @@ cdef enum:
     MOST_THREADS = 16       # that may own columns, or take turns
     ROUNDS = 3              # slices timed for each way; the best counts
     MOST_PATIENCE = 100
+    LEAST_ALARM = 3
+    MOST_ALARM = 96         # of 25 ms
 
 cdef enum Partition:
     SAMPLES                 # _partitions.by_samples
@@ -30,7 +32,9 @@ cdef struct Pace:
     double spent            # seconds on this round
     double rest             # seconds of training before the next round
     double patience         # a rest lasts so many times what its round lost
-    int slow                # slices in a row that took longer than the round promised
+    int slow                # slices in a row that took longer than the round promised; and how
+    int alarm               # many of them begin a round
+    bint alarmed            # that they have begun this one
 
 
 cdef inline void begin_pace(Pace *pace, cb_index m, int least, int most, int guess, int owners,
@@ -39,7 +43,7 @@ cdef inline void begin_pace(Pace *pace, cb_index m, int least, int most, int gue
     cdef int threads = least
     pace.m, pace.least, pace.most, pace.owners, pace.takers = m, least, most, owners, takers
     pace.ways = pace.best = pace.rounds = 0
-    pace.patience = 3
+    pace.patience, pace.alarm, pace.alarmed = 3, LEAST_ALARM, False
     if guess <= takers:
         add_way(pace, guess, TURNS)
     add_way(pace, guess, SAMPLES)
@@ -92,7 +96,8 @@ cdef inline void report(Pace *pace, double per_sample, double elapsed) noexcept 
     if pace.trial == 0:
         pace.rest -= elapsed
         pace.slow = pace.slow + 1 if per_sample > 1.2 * pace.cost[pace.best] else 0
-        if pace.rest <= 0 or pace.slow == 3:
+        if pace.rest <= 0 or pace.slow >= pace.alarm:
+            pace.alarmed = pace.slow >= pace.alarm
             begin_round(pace)
         return
     if per_sample < pace.cost[way]:
@@ -130,5 +135,11 @@ cdef inline void report(Pace *pace, double per_sample, double elapsed) noexcept 
         pace.patience = MOST_PATIENCE
     else:
         pace.patience = min(<double>MOST_PATIENCE, 2 * pace.patience) if best == pace.best else 6
+    # A machine that others share becomes slower now and then, for all ways alike.
+    if best != pace.best:
+        pace.alarm = LEAST_ALARM
+    elif pace.alarmed:
+        pace.alarm = min(<int>MOST_ALARM, 2 * pace.alarm)
+    pace.alarmed = False
     pace.best = best
     pace.rest = max(<double>0.1, pace.patience * lost)

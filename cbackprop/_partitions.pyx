@@ -12,8 +12,9 @@ from cbackprop._error_propagation cimport (propagate_columns, propagate_error,
                                            propagate_error_to)
 from cbackprop._forward cimport forward, forward_columns, forward_from
 from cbackprop._gradients cimport gradient_columns, gradients, tiles_from
-from cbackprop._job cimport (INTERRUPTED, TURN, Job, begin_epoch, clear_absent, end_batch,
-                             end_epoch, mass_of, rate_of, sum_costs, sum_squares, weigh)
+from cbackprop._job cimport (INTERRUPTED, TURN, Job, check_share, clear_absent, end_batch,
+                             end_epoch, enter_epoch, keep_share, mass_of, rate_of, sum_costs,
+                             sum_squares, weigh)
 from cbackprop._kernels cimport (CB_FLOAT32, CB_PANEL, CB_SUM, CB_UINT8, Pass, cb_ahead,
                                  cb_end_turn, cb_index, cb_rows, cb_team, cb_update,
                                  cb_wait_for_turn, part, parts_of)
@@ -88,6 +89,8 @@ cdef void sum_errors(Job *job, cb_index m, int thread, int threads, const cb_upd
 
 cdef bint is_over(Job *job, int thread, cb_team *team) noexcept nogil:
     # After the last mini-batch of an epoch; all threads learn whether it was the last epoch.
+    check_share(job, thread, team_size(team))
+    barrier(team)
     if thread == 0:
         end_epoch(job)
     barrier(team)
@@ -106,9 +109,10 @@ cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
     cdef cb_ahead ahead
     cdef cb_index tiles = max(<cb_index>1, tiles_from(p, 1, p.layer[1].n_out) // threads)
     while True:
-        if thread == 0 and not job.in_epoch:
-            begin_epoch(job)
+        if thread == 0:
+            enter_epoch(job)
         barrier(team)
+        keep_share(job, thread, threads)
         while batch < batches:
             m = min(job.batch_size, job.n - batch * job.batch_size)
             there_and_back(job, batch * job.batch_size, 0, m, thread, threads)
@@ -175,9 +179,9 @@ cdef void by_columns(void *argument, int thread, cb_team *team) noexcept nogil:
     while True:
         if thread == 0:
             job.stops[0] = job.stops[1] = 0
-            if not job.in_epoch:
-                begin_epoch(job)
+            enter_epoch(job)
         barrier(team)
+        keep_share(job, thread, threads)
         while batch < batches:
             m = min(job.batch_size, job.n - batch * job.batch_size)
             if not z_apart:
@@ -255,8 +259,8 @@ cdef void by_turns(void *argument, int thread, cb_team *team) noexcept nogil:
         if thread == 0:
             for l in range(p.L + 1):
                 job.turn[l * TURN] = 0
-            if not job.in_epoch:
-                begin_epoch(job)
+            enter_epoch(job)
+            keep_share(job, 0, 1)   # alone: nobody waits for all before the first update
         before = 0
         barrier(team)
         while batch < batches:

@@ -9,8 +9,9 @@ from libc.string cimport memset
 from cbackprop._bf16 cimport part_of_pairs, round_again
 from cbackprop._engine cimport barrier, team_size
 from cbackprop._error_propagation cimport block_errors
-from cbackprop._job cimport (INTERRUPTED, PAUSED, RUNNING, Job, begin_epoch, end_batch, end_epoch,
-                             mass_of, meet, rate_of, sum_costs, sum_squares)
+from cbackprop._job cimport (INTERRUPTED, PAUSED, RUNNING, Job, check_share, end_batch, end_epoch,
+                             enter_epoch, keep_share, mass_of, meet, rate_of, sum_costs,
+                             sum_squares)
 from cbackprop._kernels cimport (CB_SUM, Pass, cb_index, cb_team, cb_update, part, parts_of)
 from cbackprop._norms cimport clip_gradients, limit_share, neurons, watch_errors, watched
 from cbackprop._partitions cimport sum_errors, there_and_back
@@ -31,10 +32,10 @@ cdef void by_ranks(void *argument, int thread, cb_team *team) noexcept nogil:
     cdef double mass
     cdef cb_update update, sums
     if thread == 0:
-        if not job.in_epoch:
-            begin_epoch(job)
+        enter_epoch(job)
         take_place(job)
     barrier(team)
+    keep_share(job, thread, threads)
     while batch < batches:
         m = min(job.batch_size, job.n - batch * job.batch_size)
         begin = part(m, job.ranks, job.rank)
@@ -102,6 +103,8 @@ cdef void by_ranks(void *argument, int thread, cb_team *team) noexcept nogil:
         if job.stop:
             return
         batch += 1
+    check_share(job, thread, threads)
+    barrier(team)
     if thread == 0:
         end_epoch(job)
         job.stop = job.leaving

@@ -4,6 +4,8 @@
 
 #include "kernels.h"
 
+#include <math.h>
+
 typedef struct cb_targets {
     int fit;     /* all are finite in the network's precision and from low to high */
     int binary;  /* all are 0 or 1 */
@@ -20,21 +22,81 @@ static inline double cb_element(const cb_rows *y, cb_index s, cb_index j)
     }
 }
 
+enum { CB_SOME = 16 }; /* elements of a row at a time, side by side */
+
+/* CB_SOME elements of row s from column j on, in float64. */
+static inline void cb_some(const cb_rows *y, cb_index s, cb_index j, double to[CB_SOME])
+{
+    const char *p = (const char *)y->data + s * y->row_stride + j * y->column_stride;
+    if (y->type == CB_FLOAT32 && y->column_stride == (cb_index)sizeof(float))
+        for (int i = 0; i < CB_SOME; i++)
+            to[i] = (double)((const float *)p)[i];
+    else
+        for (int i = 0; i < CB_SOME; i++)
+            to[i] = cb_element(y, s, j + i);
+}
+
+typedef struct cb_look {
+    double low, high;
+    int bits;
+    int misfit, other, uneven;
+    /* What is 0 where all is well; `broken` becomes NaN by NaN and by infinity. */
+    double outside[CB_SOME], broken[CB_SOME], odd[CB_SOME];
+} cb_look;
+
+/* Elements of row s from column j on: how many are 1. */
+static inline cb_index cb_look_at_rest(cb_look *l, const cb_rows *y, cb_index s, cb_index j)
+{
+    cb_index ones = 0;
+    int misfit = 0, other = 0;
+    for (; j < y->width; j++) {
+        const double v = cb_element(y, s, j), here = l->bits == 32 ? (double)(float)v : v;
+        misfit |= !(v >= l->low && v <= l->high) | (here - here != 0); /* NaN fits nowhere */
+        other |= v != 0 && v != 1;
+        ones += v == 1;
+    }
+    l->misfit |= misfit;
+    l->other |= other;
+    return ones;
+}
+
+static inline void cb_look_at_wide_row(cb_look *l, const cb_rows *y, cb_index s)
+{
+    double v[CB_SOME], sum[CB_SOME] = {0}; /* that of ones, where all are 0 or 1 */
+    cb_index j = 0;
+    for (; j + CB_SOME <= y->width; j += CB_SOME) {
+        cb_some(y, s, j, v);
+        for (int i = 0; i < CB_SOME; i++) {
+            const double here = l->bits == 32 ? (double)(float)v[i] : v[i];
+            const double below = l->low - v[i], above = v[i] - l->high;
+            const double worse = below > above ? below : above;
+            l->outside[i] = worse > l->outside[i] ? worse : l->outside[i];
+            l->broken[i] += here - here;
+            l->odd[i] += fabs(v[i] * v[i] - v[i]);
+            sum[i] += v[i];
+        }
+    }
+    double total = (double)cb_look_at_rest(l, y, s, j);
+    for (int i = 0; i < CB_SOME; i++)
+        total += sum[i];
+    l->uneven |= total != 1;
+}
+
 static inline cb_targets cb_look_at_targets(const cb_rows *y, cb_index m, double low, double high,
                                             int bits)
 {
-    int misfit = 0, other = 0, uneven = 0;
-    for (cb_index s = 0; s < m; s++) {
-        cb_index ones = 0;
-        for (cb_index j = 0; j < y->width; j++) {
-            const double v = cb_element(y, s, j), here = bits == 32 ? (double)(float)v : v;
-            misfit |= !(v >= low && v <= high) | (here - here != 0); /* NaN fits nowhere */
-            other |= v != 0 && v != 1;
-            ones += v == 1;
-        }
-        uneven |= ones != 1;
+    cb_look l = {.low = low, .high = high, .bits = bits};
+    if (y->width < CB_SOME)
+        for (cb_index s = 0; s < m; s++)
+            l.uneven |= cb_look_at_rest(&l, y, s, 0) != 1;
+    else
+        for (cb_index s = 0; s < m; s++)
+            cb_look_at_wide_row(&l, y, s);
+    for (int i = 0; i < CB_SOME; i++) {
+        l.misfit |= (l.outside[i] > 0) | (l.broken[i] != 0);
+        l.other |= l.odd[i] != 0;
     }
-    const cb_targets found = {!misfit, !other, !other && !uneven};
+    const cb_targets found = {!l.misfit, !l.other, !l.other && !l.uneven};
     return found;
 }
 
@@ -42,7 +104,28 @@ static inline cb_targets cb_look_at_targets(const cb_rows *y, cb_index m, double
  * first value, so that a constant column has exactly 0. */
 static inline void cb_variance(const cb_rows *y, cb_index m, double *variance)
 {
-    for (cb_index j = 0; j < y->width; j++) {
+    cb_index j = 0;
+    for (; j + CB_SOME <= y->width; j += CB_SOME) {
+        double first[CB_SOME], v[CB_SOME], mean[CB_SOME] = {0}, squares[CB_SOME] = {0};
+        cb_some(y, 0, j, first);
+        for (cb_index s = 0; s < m; s++) {
+            cb_some(y, s, j, v);
+            for (int i = 0; i < CB_SOME; i++)
+                mean[i] += v[i] - first[i];
+        }
+        for (int i = 0; i < CB_SOME; i++)
+            mean[i] /= (double)m;
+        for (cb_index s = 0; s < m; s++) {
+            cb_some(y, s, j, v);
+            for (int i = 0; i < CB_SOME; i++) {
+                const double d = v[i] - first[i] - mean[i];
+                squares[i] += d * d;
+            }
+        }
+        for (int i = 0; i < CB_SOME; i++)
+            variance[j + i] = squares[i] / (double)m;
+    }
+    for (; j < y->width; j++) {
         const double first = cb_element(y, 0, j);
         double sum = 0, squares = 0;
         for (cb_index s = 0; s < m; s++)

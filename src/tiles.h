@@ -13,6 +13,8 @@
 #else
 #define TILE_ROWS 6
 #endif
+#define CACHE_LINE 64
+#define ROWS_AHEAD 32 /* steps, each of 12 clocks */
 #define TILE_COLS (2 * LANES > CB_PANEL ? 2 * LANES : CB_PANEL)
 
 /* Where column c of a block of panels starts; stride is one panel. */
@@ -22,64 +24,87 @@
 
 INLINE cb_index vectors_in(cb_index cols) { return (cols + LANES - 1) / LANES; }
 
+/* What another core wrote in the last step, or reads the last result of, takes some hundred clocks
+ * to come: lines of b are asked for ahead, and during the first steps the lines of out, to be
+ * written. */
 INLINE void product_rows(const int MR, const int NV, cb_index K, const real *a, cb_index lda,
-                         const real *b0, const real *b1, vec acc[TILE_ROWS][2])
+                         const real *b0, const real *b1, real *out, cb_index ldo,
+                         vec acc[TILE_ROWS][2])
 {
+    const int two_lines = NV > 1 && VECTOR_BYTES == CACHE_LINE;
     /* Rows r, r+1, r+2 share a base pointer: x86 addresses them as p, p + s, p + 2s. */
     const real *p[4] = {a, a + 3 * lda, a + 6 * lda, a + 9 * lda};
-    for (cb_index k = 0; k < K; k++) {
-        const vec x0 = v_load(b0), x1 = NV > 1 ? v_load(b1) : x0;
-        UNROLL(12)
-        for (int r = 0; r < MR; r++) {
-            const vec y = v_set(p[r / 3][(r % 3) * lda]);
-            acc[r][0] = v_fma(y, x0, acc[r][0]);
-            if (NV > 1)
-                acc[r][1] = v_fma(y, x1, acc[r][1]);
-        }
-        b0 += CB_PANEL;
-        b1 += CB_PANEL;
-        UNROLL(4)
-        for (int q = 0; q < (MR + 2) / 3; q++)
-            p[q]++;
+    cb_index k = 0;
+#define STEP                                                           \
+    {                                                                  \
+        const vec x0 = v_load(b0), x1 = NV > 1 ? v_load(b1) : x0;      \
+        __builtin_prefetch(b0 + ROWS_AHEAD * CB_PANEL);                \
+        if (two_lines)                                                 \
+            __builtin_prefetch(b1 + ROWS_AHEAD * CB_PANEL);            \
+        UNROLL(12)                                                     \
+        for (int r = 0; r < MR; r++) {                                 \
+            const vec y = v_set(p[r / 3][(r % 3) * lda]);              \
+            acc[r][0] = v_fma(y, x0, acc[r][0]);                       \
+            if (NV > 1)                                                \
+                acc[r][1] = v_fma(y, x1, acc[r][1]);                   \
+        }                                                              \
+        b0 += CB_PANEL;                                                \
+        b1 += CB_PANEL;                                                \
+        UNROLL(4)                                                      \
+        for (int q = 0; q < (MR + 2) / 3; q++)                         \
+            p[q]++;                                                    \
     }
+    for (const cb_index end = K < MR ? K : MR; k < end; k++) {
+        __builtin_prefetch(out, 1);
+        if (two_lines)
+            __builtin_prefetch(out + LANES, 1);
+        out += ldo;
+        STEP
+    }
+    for (; k < K; k++)
+        STEP
+#undef STEP
 }
 
-/* During the first steps the rows of w that the sums will meet are asked for. The step stands
- * twice: as a function of its own it made 784-30-10 on two threads 3 % slower (GCC 12). */
+/* During the first steps the rows of w that the sums will meet are asked for; after them, where
+ * `first` says that they have not been near, the operands of the next tile and of the next block of
+ * columns, which another core may have written. The step stands three times: as a function of its
+ * own it made 784-30-10 on two threads 3 % slower (GCC 12). */
 INLINE void product_columns(const int MR, const int NV, cb_index K, const real *a, cb_index lda,
                             const real *b0, const real *b1, cb_index ldb, const real *w0,
-                            const real *w1, vec acc[TILE_ROWS][2])
+                            const real *w1, int first, vec acc[TILE_ROWS][2])
 {
+    const int two_lines = NV > 1 && VECTOR_BYTES == CACHE_LINE;
     cb_index k = 0;
+#define STEP                                                      \
+    {                                                             \
+        const vec x0 = v_load(b0), x1 = NV > 1 ? v_load(b1) : x0; \
+        UNROLL(12)                                                \
+        for (int r = 0; r < MR; r++) {                            \
+            const vec y = v_set(a[r]);                            \
+            acc[r][0] = v_fma(y, x0, acc[r][0]);                  \
+            if (NV > 1)                                           \
+                acc[r][1] = v_fma(y, x1, acc[r][1]);              \
+        }                                                         \
+        a += lda;                                                 \
+        b0 += ldb;                                                \
+        b1 += ldb;                                                \
+    }
     for (const cb_index end = K < MR ? K : MR; k < end; k++) {
-        const vec x0 = v_load(b0), x1 = NV > 1 ? v_load(b1) : x0;
         __builtin_prefetch(w0 + k * CB_PANEL, 1);
-        if (NV > 1)
+        if (two_lines)
             __builtin_prefetch(w1 + k * CB_PANEL, 1);
-        UNROLL(12)
-        for (int r = 0; r < MR; r++) {
-            const vec y = v_set(a[r]);
-            acc[r][0] = v_fma(y, x0, acc[r][0]);
-            if (NV > 1)
-                acc[r][1] = v_fma(y, x1, acc[r][1]);
-        }
-        a += lda;
-        b0 += ldb;
-        b1 += ldb;
+        STEP
     }
-    for (; k < K; k++) {
-        const vec x0 = v_load(b0), x1 = NV > 1 ? v_load(b1) : x0;
-        UNROLL(12)
-        for (int r = 0; r < MR; r++) {
-            const vec y = v_set(a[r]);
-            acc[r][0] = v_fma(y, x0, acc[r][0]);
-            if (NV > 1)
-                acc[r][1] = v_fma(y, x1, acc[r][1]);
+    if (first)
+        for (; k < K; k++) {
+            __builtin_prefetch(a + CACHE_LINE / sizeof(real), 0, 2);
+            __builtin_prefetch(b0 + TILE_COLS, 0, 2);
+            STEP
         }
-        a += lda;
-        b0 += ldb;
-        b1 += ldb;
-    }
+    for (; k < K; k++)
+        STEP
+#undef STEP
 }
 
 /* out[r][v] = init[v] + sum_k a[r][k] b[k][v] */
@@ -93,7 +118,7 @@ INLINE void rows_tile(const int MR, const int NV, cb_index K, const real *a, cb_
         acc[r][0] = v_load(init0);
         acc[r][1] = NV > 1 ? v_load(init1) : (vec){0};
     }
-    product_rows(MR, NV, K, a, lda, b0, b1, acc);
+    product_rows(MR, NV, K, a, lda, b0, b1, out, ldo, acc);
     UNROLL(12)
     for (int r = 0; r < MR; r++) {
         v_store(out + r * ldo, acc[r][0]);
@@ -107,7 +132,7 @@ INLINE void rows_tile(const int MR, const int NV, cb_index K, const real *a, cb_
 typedef struct outcome {
     real *w0, *w1, *sum0, *sum1;
     const cb_update *update;
-    int bias_row;
+    int bias_row, first;
 } outcome;
 
 /* The sums begin at 0, or with what sum0 and sum1 hold; at the end they meet the rule:
@@ -127,11 +152,20 @@ INLINE void columns_tile(const int MR, const int NV, cb_index K, const real *a, 
                 acc[r][1] = v_load(o->sum1 + r * CB_PANEL);
         }
     }
-    product_columns(MR, NV, K, a, lda, b0, b1, ldb, o->w0, o->w1, acc);
+    product_columns(MR, NV, K, a, lda, b0, b1, ldb, o->w0, o->w1, o->first, acc);
     const cb_update *u = o->update;
     if (u->rule == CB_SGD) {
         const vec rate = v_set((real)-u->rate), decay = v_set((real)u->decay);
         real *w0 = o->w0, *w1 = o->w1;
+        if (u->decay == 1) { /* by itself: a product less for each sum */
+            UNROLL(12)
+            for (int r = 0; r < MR; r++, w0 += CB_PANEL, w1 += CB_PANEL) {
+                v_store(w0, v_fma(rate, acc[r][0], v_load(w0)));
+                if (NV > 1)
+                    v_store(w1, v_fma(rate, acc[r][1], v_load(w1)));
+            }
+            return;
+        }
         UNROLL(12)
         for (int r = 0; r < MR; r++, w0 += CB_PANEL, w1 += CB_PANEL) {
             const vec keep = r == o->bias_row ? v_set((real)1) : decay;

@@ -262,6 +262,39 @@ def test_variance_of_targets():
     assert _gate.variance(Targets(np.full((7, 1), 0.1))).tolist() == [0]
 
 
+@pytest.mark.parametrize("width", [15, 16, 17, 31, 32, 50])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_wide_targets_are_what_their_elements_are(width, dtype):
+    # From 16 outputs on they are looked at side by side: each place must count, in each layout.
+    eye = np.eye(width, dtype=dtype)
+    rows = RNG.integers(0, 200, (9, width)).astype(dtype)
+    wide = np.ones((4, width), dtype)
+    for layout in (np.ascontiguousarray, np.asfortranarray):
+        assert _gate.targets(Targets(layout(eye)), 0, 1, 64) == (True, True, True)
+        assert _gate.targets(Targets(layout(wide)), 0, 1, 64) == (True, True, False)
+        assert _gate.targets(Targets(layout(rows)), 0, 255, 64) == (True, False, False)
+        assert _gate.variance(Targets(layout(rows))) == pytest.approx(rows.var(axis=0, dtype=float), rel=1e-12)
+        for column in range(width):
+            changed = layout(eye.copy())
+            changed[2, column] = 2
+            assert _gate.targets(Targets(changed), 0, 1, 64) == (False, False, False)
+            assert _gate.targets(Targets(changed), 0, 2, 64) == (True, False, False)
+            assert _gate.targets(Targets(changed), 1, 2, 64)[0] is False
+            changed[2, column] = 1
+            assert _gate.targets(Targets(changed), 0, 1, 64) == (True, True, column == 2)
+            if dtype is np.uint8:
+                continue
+            for value in (np.nan, np.inf, -np.inf, 0.5):
+                changed[2, column] = value
+                found = _gate.targets(Targets(changed), -np.inf, np.inf, 64)
+                assert found == (value == 0.5, False, False)
+    if dtype is np.float64:
+        wide[3, width - 1] = 1e39
+        assert _gate.targets(Targets(wide), -np.inf, np.inf, 64)[0]
+        assert not _gate.targets(Targets(wide), -np.inf, np.inf, 32)[0]
+
+
+
 # ---- pullback ----------------------------------------------------------------------------------
 
 PAIRS = [
