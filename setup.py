@@ -56,7 +56,7 @@ if "arm64" in os.environ.get("ARCHFLAGS", ""):
     machine = "arm64"
 widths = {"portable": []}
 if machine in ("x86_64", "amd64"):
-    # A CPU without prefetchw takes it for no operation.
+    # A CPU without prefetchw, as Haswell, does nothing there.
     widths["avx2"] = ["-mavx2", "-mfma", "-mprfchw"]
     widths["avx512"] = ["-mfma", "-mprfchw", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
     widths["avx512"] += ["-mprefer-vector-width=512"]

@@ -23,13 +23,14 @@ FLAGS += ["-fvisibility=hidden", "-fstack-protector-strong", "-Wall", "-Wextra",
 TABLES = {
     "avx512": [
         "-mfma",
+        "-mprfchw",
         "-mavx512f",
         "-mavx512bw",
         "-mavx512dq",
         "-mavx512vl",
         "-mprefer-vector-width=512",
     ],
-    "avx2": ["-mavx2", "-mfma"],
+    "avx2": ["-mavx2", "-mfma", "-mprfchw"],
 }
 TABLES["bf16"] = [*TABLES["avx512"], "-mavx512bf16", "-DBF16=cb_kernels_avx512bf16_f32"]
 EQUATIONS = ("forward", "BP2", "BP4")

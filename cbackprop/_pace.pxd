@@ -7,8 +7,6 @@ cdef enum:
     MOST_THREADS = 16       # that may own columns, or take turns
     ROUNDS = 3              # slices timed for each way; the best counts
     MOST_PATIENCE = 100
-    LEAST_ALARM = 3
-    MOST_ALARM = 96         # of 25 ms
 
 cdef enum Partition:
     SAMPLES                 # _partitions.by_samples
@@ -32,9 +30,10 @@ cdef struct Pace:
     double spent            # seconds on this round
     double rest             # seconds of training before the next round
     double patience         # a rest lasts so many times what its round lost
-    int slow                # slices in a row that took longer than the round promised; and how
-    int alarm               # many of them begin a round
-    bint alarmed            # that they have begun this one
+    int slow                # slices in a row that took longer than the round promised
+    double slow_seconds     # and the time they took: three of them, and in all
+    double alarm            # so many seconds, begin a round;
+    bint alarmed            # have begun this one
 
 
 cdef inline void begin_pace(Pace *pace, cb_index m, int least, int most, int guess, int owners,
@@ -43,7 +42,7 @@ cdef inline void begin_pace(Pace *pace, cb_index m, int least, int most, int gue
     cdef int threads = least
     pace.m, pace.least, pace.most, pace.owners, pace.takers = m, least, most, owners, takers
     pace.ways = pace.best = pace.rounds = 0
-    pace.patience, pace.alarm, pace.alarmed = 3, LEAST_ALARM, False
+    pace.patience, pace.alarm, pace.alarmed = 3, 0, False
     if guess <= takers:
         add_way(pace, guess, TURNS)
     add_way(pace, guess, SAMPLES)
@@ -71,7 +70,7 @@ cdef inline void begin_round(Pace *pace) noexcept nogil:
     pace.trial = ROUNDS * pace.ways if pace.ways > 1 else 0
     pace.rest = 1e300
     pace.spent = 0
-    pace.slow = 0
+    pace.slow, pace.slow_seconds = 0, 0
 
 
 cdef inline int current_way(const Pace *pace) noexcept nogil:
@@ -95,9 +94,13 @@ cdef inline void report(Pace *pace, double per_sample, double elapsed) noexcept 
     cdef bint clear, sure = True
     if pace.trial == 0:
         pace.rest -= elapsed
-        pace.slow = pace.slow + 1 if per_sample > 1.2 * pace.cost[pace.best] else 0
-        if pace.rest <= 0 or pace.slow >= pace.alarm:
-            pace.alarmed = pace.slow >= pace.alarm
+        if per_sample > 1.2 * pace.cost[pace.best]:
+            pace.slow += 1
+            pace.slow_seconds += elapsed
+        else:
+            pace.slow, pace.slow_seconds = 0, 0
+        pace.alarmed = pace.slow >= 3 and pace.slow_seconds >= pace.alarm
+        if pace.rest <= 0 or pace.alarmed:
             begin_round(pace)
         return
     if per_sample < pace.cost[way]:
@@ -137,9 +140,9 @@ cdef inline void report(Pace *pace, double per_sample, double elapsed) noexcept 
         pace.patience = min(<double>MOST_PATIENCE, 2 * pace.patience) if best == pace.best else 6
     # A machine that others share becomes slower now and then, for all ways alike.
     if best != pace.best:
-        pace.alarm = LEAST_ALARM
+        pace.alarm = 0
     elif pace.alarmed:
-        pace.alarm = min(<int>MOST_ALARM, 2 * pace.alarm)
+        pace.alarm = max(<double>0.15, min(<double>2.4, 2 * pace.alarm))
     pace.alarmed = False
     pace.best = best
     pace.rest = max(<double>0.1, pace.patience * lost)

@@ -61,7 +61,7 @@ static void gradient(const cb_layer *l, cb_index m, const void *inputs, cb_index
         for (cb_index i = 0; i < tiles; i++) {
             const cb_index n = least + (i < larger);
             columns_fn *tile = columns_tiles[two][n - 1];
-            o.first = i == 0 || col == 0;
+            o.first = !inputs && (i == 0 || col == 0); /* else they lie in order */
             if (!fused)
                 gradient_in_general(l, m, tile, n, a, lda, d0, d1, ldd, &o);
 #if defined(HALF_LANES)

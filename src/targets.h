@@ -4,8 +4,6 @@
 
 #include "kernels.h"
 
-#include <math.h>
-
 typedef struct cb_targets {
     int fit;     /* all are finite in the network's precision and from low to high */
     int binary;  /* all are 0 or 1 */
@@ -36,12 +34,16 @@ static inline void cb_some(const cb_rows *y, cb_index s, cb_index j, double to[C
             to[i] = cb_element(y, s, j + i);
 }
 
+typedef double cb_two __attribute__((vector_size(16)));
+typedef float cb_two_floats __attribute__((vector_size(8)));
+typedef int64_t cb_two_bits __attribute__((vector_size(16)));
+enum { CB_PAIRS = CB_SOME / 2 };
+
 typedef struct cb_look {
     double low, high;
     int bits;
     int misfit, other, uneven;
-    /* What is 0 where all is well; `broken` becomes NaN by NaN and by infinity. */
-    double outside[CB_SOME], broken[CB_SOME], odd[CB_SOME];
+    cb_two_bits unfit[CB_PAIRS], odd[CB_PAIRS]; /* the same two, of wide rows */
 } cb_look;
 
 /* Elements of row s from column j on: how many are 1. */
@@ -62,23 +64,24 @@ static inline cb_index cb_look_at_rest(cb_look *l, const cb_rows *y, cb_index s,
 
 static inline void cb_look_at_wide_row(cb_look *l, const cb_rows *y, cb_index s)
 {
-    double v[CB_SOME], sum[CB_SOME] = {0}; /* that of ones, where all are 0 or 1 */
+    cb_two sum[CB_PAIRS] = {{0}}; /* of ones, where all are 0 or 1 */
     cb_index j = 0;
     for (; j + CB_SOME <= y->width; j += CB_SOME) {
-        cb_some(y, s, j, v);
-        for (int i = 0; i < CB_SOME; i++) {
-            const double here = l->bits == 32 ? (double)(float)v[i] : v[i];
-            const double below = l->low - v[i], above = v[i] - l->high;
-            const double worse = below > above ? below : above;
-            l->outside[i] = worse > l->outside[i] ? worse : l->outside[i];
-            l->broken[i] += here - here;
-            l->odd[i] += fabs(v[i] * v[i] - v[i]);
-            sum[i] += v[i];
+        double some[CB_SOME];
+        cb_some(y, s, j, some);
+        for (int i = 0; i < CB_PAIRS; i++) {
+            const cb_two v = {some[2 * i], some[2 * i + 1]};
+            const cb_two_floats single = __builtin_convertvector(v, cb_two_floats);
+            const cb_two here = l->bits == 32 ? __builtin_convertvector(single, cb_two) : v;
+            const cb_two_bits fit = (v >= l->low) & (v <= l->high) & (here - here == 0);
+            l->unfit[i] |= ~fit;
+            l->odd[i] |= (v != 0) & (v != 1);
+            sum[i] += v;
         }
     }
     double total = (double)cb_look_at_rest(l, y, s, j);
-    for (int i = 0; i < CB_SOME; i++)
-        total += sum[i];
+    for (int i = 0; i < CB_PAIRS; i++)
+        total += sum[i][0] + sum[i][1];
     l->uneven |= total != 1;
 }
 
@@ -92,9 +95,9 @@ static inline cb_targets cb_look_at_targets(const cb_rows *y, cb_index m, double
     else
         for (cb_index s = 0; s < m; s++)
             cb_look_at_wide_row(&l, y, s);
-    for (int i = 0; i < CB_SOME; i++) {
-        l.misfit |= (l.outside[i] > 0) | (l.broken[i] != 0);
-        l.other |= l.odd[i] != 0;
+    for (int i = 0; i < CB_PAIRS; i++) {
+        l.misfit |= (l.unfit[i][0] | l.unfit[i][1]) != 0;
+        l.other |= (l.odd[i][0] | l.odd[i][1]) != 0;
     }
     const cb_targets found = {!l.misfit, !l.other, !l.other && !l.uneven};
     return found;

@@ -35,24 +35,24 @@ INLINE void product_rows(const int MR, const int NV, cb_index K, const real *a, 
     /* Rows r, r+1, r+2 share a base pointer: x86 addresses them as p, p + s, p + 2s. */
     const real *p[4] = {a, a + 3 * lda, a + 6 * lda, a + 9 * lda};
     cb_index k = 0;
-#define STEP                                                           \
-    {                                                                  \
-        const vec x0 = v_load(b0), x1 = NV > 1 ? v_load(b1) : x0;      \
-        __builtin_prefetch(b0 + ROWS_AHEAD * CB_PANEL);                \
-        if (two_lines)                                                 \
-            __builtin_prefetch(b1 + ROWS_AHEAD * CB_PANEL);            \
-        UNROLL(12)                                                     \
-        for (int r = 0; r < MR; r++) {                                 \
-            const vec y = v_set(p[r / 3][(r % 3) * lda]);              \
-            acc[r][0] = v_fma(y, x0, acc[r][0]);                       \
-            if (NV > 1)                                                \
-                acc[r][1] = v_fma(y, x1, acc[r][1]);                   \
-        }                                                              \
-        b0 += CB_PANEL;                                                \
-        b1 += CB_PANEL;                                                \
-        UNROLL(4)                                                      \
-        for (int q = 0; q < (MR + 2) / 3; q++)                         \
-            p[q]++;                                                    \
+#define STEP                                                      \
+    {                                                             \
+        const vec x0 = v_load(b0), x1 = NV > 1 ? v_load(b1) : x0; \
+        __builtin_prefetch(b0 + ROWS_AHEAD * CB_PANEL);           \
+        if (two_lines)                                            \
+            __builtin_prefetch(b1 + ROWS_AHEAD * CB_PANEL);       \
+        UNROLL(12)                                                \
+        for (int r = 0; r < MR; r++) {                            \
+            const vec y = v_set(p[r / 3][(r % 3) * lda]);         \
+            acc[r][0] = v_fma(y, x0, acc[r][0]);                  \
+            if (NV > 1)                                           \
+                acc[r][1] = v_fma(y, x1, acc[r][1]);              \
+        }                                                         \
+        b0 += CB_PANEL;                                           \
+        b1 += CB_PANEL;                                           \
+        UNROLL(4)                                                 \
+        for (int q = 0; q < (MR + 2) / 3; q++)                    \
+            p[q]++;                                               \
     }
     for (const cb_index end = K < MR ? K : MR; k < end; k++) {
         __builtin_prefetch(out, 1);

@@ -16,8 +16,9 @@ import cbackprop
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "src").glob("*.c"))
 MODULES = sorted(Path(cbackprop.__file__).parent.glob("*.so"))
-AVX512 = ["-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
-WIDTHS = {"avx512bf16": [*AVX512, "-mavx512bf16"], "avx512": AVX512, "avx2": ["-mavx2", "-mfma"]}
+AVX512 = ["-mfma", "-mprfchw", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
+AVX2 = ["-mavx2", "-mfma", "-mprfchw"]
+WIDTHS = {"avx512bf16": [*AVX512, "-mavx512bf16"], "avx512": AVX512, "avx2": AVX2}
 # What lets a compiler reorder, reassociate or assume away what IEEE 754 says.
 FAST = [
     "-ffast-math", "-Ofast", "-funsafe-math-optimizations", "-fassociative-math",

@@ -273,7 +273,11 @@ def test_wide_targets_are_what_their_elements_are(width, dtype):
         assert _gate.targets(Targets(layout(eye)), 0, 1, 64) == (True, True, True)
         assert _gate.targets(Targets(layout(wide)), 0, 1, 64) == (True, True, False)
         assert _gate.targets(Targets(layout(rows)), 0, 255, 64) == (True, False, False)
-        assert _gate.variance(Targets(layout(rows))) == pytest.approx(rows.var(axis=0, dtype=float), rel=1e-12)
+        variance = _gate.variance(Targets(layout(rows)))
+        assert variance == pytest.approx(rows.var(axis=0, dtype=float), rel=1e-12)
+        # Column by column nothing is side by side: the same bits.
+        alone = [_gate.variance(Targets(rows[:, [column]]))[0] for column in range(width)]
+        assert variance.tolist() == alone
         for column in range(width):
             changed = layout(eye.copy())
             changed[2, column] = 2
@@ -292,7 +296,6 @@ def test_wide_targets_are_what_their_elements_are(width, dtype):
         wide[3, width - 1] = 1e39
         assert _gate.targets(Targets(wide), -np.inf, np.inf, 64)[0]
         assert not _gate.targets(Targets(wide), -np.inf, np.inf, 32)[0]
-
 
 
 # ---- pullback ----------------------------------------------------------------------------------

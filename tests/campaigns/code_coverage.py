@@ -1,11 +1,12 @@
 """What the suite executes of C, Cython and Python:
 
-    python -m tests.campaigns.code_coverage [--tables avx512,avx2,portable] [--keep FOLDER]
+    python -m tests.campaigns.code_coverage [--tables avx2,portable] [--keep FOLDER]
                                        [--only-report] [pytest arguments]
 
 Run from a clone, with GCC, gcov and coverage (the `test` extra). Copies the clone to a temporary
-folder, builds it there with CBACKPROP_COVERAGE=1 and runs the tests, once for each kernel table
-this CPU has, as CBACKPROP_ISA caps it; with every process that they start. Then, for each file:
+folder, builds it there with CBACKPROP_COVERAGE=1 and runs the tests, with every process that they
+start. Those of kernels take each table this CPU has by themselves; `--tables` runs the whole suite
+on each table named, as CBACKPROP_ISA caps it. Then, for each file:
 
 - C: branches of `src/`, by gcov, of every object file they were compiled into. A branch of a
   kernel counts once for each table and precision, and once for each size of tile: all of them
@@ -62,7 +63,7 @@ def run_suite(folder: Path, table: str, words: list[str]) -> int:
 
 
 def tables(folder: Path) -> list[str]:
-    """Kernel tables that run here, the widest first."""
+    """Kernel tables that run here, the widest first; the measured build is asked."""
     program = "from cbackprop import _engine; print(*_engine.kernel_names(), _engine.__file__)"
     run = subprocess.run(
         [sys.executable, "-P", "-c", program],
@@ -192,7 +193,7 @@ def of(summary) -> tuple[int, int]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--tables", help="separated by commas; without it, all that run here")
+    parser.add_argument("--tables", help="separated by commas; without it, the widest")
     parser.add_argument("--keep", type=Path, metavar="FOLDER")
     parser.add_argument("--only-report", action="store_true", help="of what --keep has")
     options, words = parser.parse_known_args()
@@ -204,7 +205,7 @@ def main() -> int:
             build(folder)
         status = 0
         if not options.only_report:
-            for table in options.tables.split(",") if options.tables else tables(folder):
+            for table in options.tables.split(",") if options.tables else tables(folder)[:1]:
                 print(f"\nCBACKPROP_ISA={table}", flush=True)
                 status |= run_suite(folder, table, words)
         accounts = list(gcov(folder))
