@@ -63,6 +63,17 @@ def test_steps_of_every_size(width, optimizer, table, dtype):
             close([*net.weights, *net.biases], expected, dtype)
 
 
+def test_tiles_of_every_size_laid_out(table, dtype):
+    # Operands of BP4 laid out tile by tile: samples enough for it, and a last block of one vector.
+    rows, width = 12_000, 130
+    for n_in in range(1, 13):
+        X, y = data(rows, n_in)
+        net = network(n_in, width, dtype)
+        right = truth(net, X, y)
+        found = net.gradients(X, y)
+        close(found.nabla_w + found.nabla_b, right.nabla_w + right.nabla_b, dtype)
+
+
 @pytest.mark.parametrize("rows", [1, 2])
 def test_few_rows_of_every_width(rows, table, dtype):
     # Up to eight vectors of neurons at once; of 1 to 16 vectors of 2 to 16 numbers.

@@ -15,8 +15,7 @@ on each table named, as CBACKPROP_ISA caps it. Then, for each file:
 - Python: lines and branches, by coverage.py; what is left out stands in `pyproject.toml`.
 
 NEON's table does not run here and is not counted. `--keep` leaves build and data in FOLDER; what
-it holds already counts too, so that the tests may be run in parts. SIGINT must not be ignored, as
-it is where a shell script starts this with `&`: the tests of Ctrl-C would wait for it.
+it holds already counts too, so that the tests may be run in parts.
 """
 
 import argparse
@@ -24,6 +23,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -197,6 +197,8 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, metavar="FOLDER")
     parser.add_argument("--only-report", action="store_true", help="of what --keep has")
     options, words = parser.parse_known_args()
+    # A shell's background ignores Ctrl-C, and so would the tests of it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.keep or Path(temporary)).resolve()
         (folder / "coverage").mkdir(parents=True, exist_ok=True)
