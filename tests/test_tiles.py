@@ -47,17 +47,20 @@ def test_tiles_of_every_size(width, table, dtype):
 
 
 # The first step of both is w - eta nabla; sums of the first meet w in registers.
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
+@pytest.mark.parametrize(("optimizer", "l2"), [("sgd", 0.0), ("sgd", 0.25), ("momentum", 0.0)])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_steps_of_every_size(width, optimizer, table, dtype):
+def test_steps_of_every_size(width, optimizer, l2, table, dtype):
     # 2,600 samples go through in chunks, whose sums go on from those of the chunk before.
     for n_in in range(1, 13):
         for rows in (n_in, 40, 2600):
             X, y = data(rows, n_in)
             net = network(n_in, width, dtype)
-            before = [*net.weights, *net.biases]
+            keep = 1 - 0.5 * l2 / rows
+            before = [*(keep * w for w in net.weights), *net.biases]
             right = truth(net, X, y)
-            net.train(X, y, batch_size=rows, optimizer=optimizer, learning_rate=0.5, n_threads=1)
+            net.train(
+                X, y, batch_size=rows, optimizer=optimizer, learning_rate=0.5, l2=l2, n_threads=1
+            )
             steps = (0.5 * g for g in [*right.nabla_w, *right.nabla_b])
             expected = [w - step for w, step in zip(before, steps, strict=True)]
             close([*net.weights, *net.biases], expected, dtype)
