@@ -73,10 +73,16 @@ cdef void enter_epoch(Job *job) noexcept nogil:
         begin_epoch(job)
 
 
+cdef cb_index share_of(const Job *job, int thread, int threads, cb_index *begin) noexcept nogil:
+    # Bytes of a thread's share of each plane: the parameters, or one of the optimiser's.
+    cdef cb_index n = parts_of(job.n_bytes, SHARE)
+    begin[0] = part(n, threads, thread) * SHARE
+    return min(job.n_bytes, part(n, threads, thread + 1) * SHARE) - begin[0]
+
+
 cdef void keep_share(Job *job, int thread, int threads) noexcept nogil:
     # A thread's share of the snapshot of an epoch that is new.
-    cdef cb_index k, n = parts_of(job.n_bytes, SHARE), begin = part(n, threads, thread) * SHARE
-    cdef cb_index size = min(job.n_bytes, part(n, threads, thread + 1) * SHARE) - begin
+    cdef cb_index k, begin, size = share_of(job, thread, threads, &begin)
     if not job.is_new:
         return
     memcpy(job.snapshot + begin, job.parameters + begin, size)
@@ -87,8 +93,7 @@ cdef void keep_share(Job *job, int thread, int threads) noexcept nogil:
 
 cdef void check_share(Job *job, int thread, int threads) noexcept nogil:
     # Whether a thread's share of all that an epoch changed is finite.
-    cdef cb_index k, n = parts_of(job.n_bytes, SHARE), begin = part(n, threads, thread) * SHARE
-    cdef cb_index size = min(job.n_bytes, part(n, threads, thread + 1) * SHARE) - begin
+    cdef cb_index k, begin, size = share_of(job, thread, threads, &begin)
     cdef cb_index count = size // job.p.kernels.itemsize
     if not job.p.kernels.all_finite(job.parameters + begin, count):
         cb_raise_flag(&job.broken)

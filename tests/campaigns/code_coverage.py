@@ -63,7 +63,7 @@ def run_suite(folder: Path, table: str, words: list[str]) -> int:
 
 
 def tables(folder: Path) -> list[str]:
-    """Kernel tables that run here, the widest first; the measured build is asked."""
+    """Kernel tables that run here, the widest first."""
     program = "from cbackprop import _engine; print(*_engine.kernel_names(), _engine.__file__)"
     run = subprocess.run(
         [sys.executable, "-P", "-c", program],
