@@ -88,7 +88,7 @@ if "avx512" in widths:
 macros = [] if free_threaded else [("Py_LIMITED_API", "0x030B0000")]
 modules = ["_forward", "_output_error", "_error_propagation", "_gradients", "_engine", "_gate"]
 modules += ["_derivatives", "_updates", "_job", "_norms", "_partitions", "_training", "_short"]
-modules += ["_own", "_bf16", "_ranks"]
+modules += ["_own", "_bf16", "_ranks", "_signals"]
 extensions = [
     Extension(
         f"cbackprop.{module}",

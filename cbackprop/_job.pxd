@@ -3,6 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from cbackprop._bf16 cimport Rounding
 from cbackprop._kernels cimport Pass, cb_ahead, cb_dropout, cb_index, cb_rows
 from cbackprop._pace cimport MOST_THREADS
+from cbackprop._signals cimport Looks
 from cbackprop._updates cimport Descent
 
 
@@ -80,7 +81,7 @@ cdef struct Job:
     double *error_norms     # [epochs][L]
     double *dead            # [epochs][L]
     double *seconds
-    double epoch_began, last_look
+    double epoch_began
     double slice_began, slice_end
     cb_index slice_batches, slice_samples
     char *parameters
@@ -88,6 +89,7 @@ cdef struct Job:
     cb_index n_bytes
     Descent kept            # likewise
     unsigned environment    # the caller's float environment
+    Looks looks             # for signals
     void *pending           # a list to put an exception in
     const int *brake        # raised by others: stop after this mini-batch; or NULL
     void *on_batch          # called after each mini-batch, True stops; or NULL

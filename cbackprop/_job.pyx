@@ -1,7 +1,6 @@
 # cython: language_level=3, cdivision=True, freethreading_compatible=True
 """Where a training stands, mini-batch by mini-batch and epoch by epoch: sums, the look for
 Ctrl-C, the check of an epoch's end and the way back."""
-from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
@@ -9,9 +8,9 @@ from cbackprop._engine cimport float_enter, float_leave, key_of_block, seconds, 
 from cbackprop._norms cimport error_norms, neurons
 from cbackprop._kernels cimport (CB_FLOAT32, CB_FOR_SHUFFLE, CB_SQUARED_ERROR, Pass, cb_index,
                                  cb_is_raised, cb_raise_flag, cb_random, cb_rows, part, parts_of)
+from cbackprop._signals cimport is_due, look
 from cbackprop._updates cimport Descent
 
-cdef double LOOK_SECONDS = 0.02   # between two looks for Ctrl-C
 cdef enum:
     SHARE = 4096            # bytes that no two threads share: whole panels, of lines of their own
 
@@ -189,8 +188,7 @@ cdef void end_batch(Job *job, cb_index m, const Descent *descent) noexcept nogil
         job.stop = BAD_INPUT
         return
     cdef double now = seconds()
-    if now - job.last_look > LOOK_SECONDS:
-        job.last_look = now
+    if is_due(&job.looks, now):
         look_for_signals(job)
     if job.brake != NULL and job.stop == RUNNING and cb_is_raised(job.brake):
         stop_here(job)
@@ -206,12 +204,8 @@ cdef void end_batch(Job *job, cb_index m, const Descent *descent) noexcept nogil
 
 cdef void look_for_signals(Job *job) noexcept nogil:
     float_leave(job.environment)    # the user's handlers run in the caller's environment
-    with gil:
-        try:
-            PyErr_CheckSignals()
-        except BaseException as error:
-            (<list>job.pending).append(error)
-            job.stop = INTERRUPTED
+    if look(&job.looks, job.pending):
+        job.stop = INTERRUPTED
     float_enter()
 
 

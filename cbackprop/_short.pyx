@@ -10,16 +10,14 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
-from cbackprop._engine cimport (TRAINING, Engine, Workspace, address, float_enter, float_leave,
-                                look_at, new_arena, run)
+from cbackprop._engine cimport TRAINING, Engine, Workspace, address, look_at, new_arena
 from cbackprop._gate cimport are_plain, as_indices, take_targets
 from cbackprop._job cimport COMPLETE, INTERRUPTED, Job, roll_back
 from cbackprop._kernels cimport (CB_ARGMAX, CB_SQUARED_ERROR,
                                  cb_enter_alone, cb_index, cb_leave_alone, cb_look_at_targets,
                                  cb_rows, cb_targets, cb_variance)
 from cbackprop._norms cimport neurons
-from cbackprop._partitions cimport by_samples
-from cbackprop._training cimport begin_job, lend_sums, panels_of, score_of
+from cbackprop._training cimport begin_job, lend_sums, panels_of, run_without_lock, score_of
 from cbackprop._updates cimport Descent, State, descent_of
 
 from cbackprop._validation import score_kinds
@@ -234,10 +232,7 @@ cdef class Plan:
         job.key, job.shuffled = self.key, self.shuffled
         job.epoch, job.score_sum, job.error_squares = here.epoch, self.sums, self.squares
         job.pending, job.slice_end = <void *>self.pending, INFINITY
-        with nogil:
-            job.environment = float_enter()
-            run(by_samples, job, 1)
-            float_leave(job.environment)
+        run_without_lock(job, NULL)
         status = job.stop or job.ended
         if status != COMPLETE and status != INTERRUPTED:
             roll_back(job)

@@ -22,6 +22,7 @@ from cbackprop._pace cimport (COLUMNS, MOST_THREADS, TURNS, Pace, begin_pace,
                               current_way, report, slice_seconds)
 from cbackprop._partitions cimport by_columns, by_samples, by_turns
 from cbackprop._ranks cimport by_ranks
+from cbackprop._signals cimport begin_looks, disarm, let_go, take_back
 from cbackprop._updates cimport State, descent_of
 
 STATUS = ["running", "complete", "interrupted", "diverged", "bad input", "paused", "stopped",
@@ -54,6 +55,18 @@ cdef void run_in_slices(Job *job, Pace *pace) noexcept nogil:
             return
         job.stop = RUNNING
         report(pace, (now - job.slice_began) / job.slice_samples, now - began)
+
+
+cdef void run_without_lock(Job *job, Pace *pace) noexcept nogil:
+    # Python's. pace: or NULL, where one thread is enough.
+    let_go(&job.looks)
+    job.environment = float_enter()
+    if pace == NULL:
+        run(by_samples, job, 1)
+    else:
+        run_in_slices(job, pace)
+    float_leave(job.environment)
+    take_back(&job.looks)
 
 
 cdef int most_owners(Engine engine, cb_index m, int threads) noexcept:
@@ -131,7 +144,7 @@ cdef void begin_job(Job *job, Engine engine, Workspace w, State state, cb_index 
     job.costs, job.seconds = results, results + epochs
     job.error_norms, job.dead = results + 2 * epochs, results + (2 + engine.L) * epochs
     job.scores = results + (2 + 2 * engine.L) * epochs
-    job.last_look = seconds()
+    begin_looks(&job.looks, seconds())
     if engine.brake is not None:
         job.brake = &(<Brake>engine.brake).raised
     job.parameters, job.n_bytes = engine.parameters, engine.n_bytes
@@ -307,10 +320,9 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
         _keep = [own_turn(&job, engine, score, thread, state, <char *>address(nabla), drops,
                           noise)
                  for thread in range(takers)]
-    with nogil:
-        job.environment = float_enter()
-        run_in_slices(&job, &engine.pace)
-        float_leave(job.environment)
+    job.looks.may_arm = on_batch is None and ranks is None and not engine.in_python
+    run_without_lock(&job, &engine.pace)
+    disarm(&job.looks)
     status = <int>(job.stop or job.ended)
     if status == INTERRUPTED and not pending:
         pending.append(engine.own.failures.take())

@@ -57,11 +57,14 @@ def interrupted(after, threads):
     return net, seconds
 
 
-def series(count, chance):
+def series(count, chance, busy):
+    """busy: an Event, set while other threads are to keep the interpreter busy."""
     seconds, differ = [], 0
     for _ in range(count):
         threads = chance.choice([1, 2, None])
+        busy.set()
         net, took = interrupted(chance.uniform(0, 0.03), threads)
+        busy.clear()  # a callback after each mini-batch would wait for them
         seconds.append(took)
         other = network()
         if net.steps:
@@ -82,17 +85,21 @@ def main():
     # Shells start what runs in the background with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def keep_busy(done):
+    busy, done = threading.Event(), threading.Event()
+
+    def keep_busy():
         while not done.is_set():
+            busy.wait()
             sum(range(1000))
 
     for others in (0, 4):
-        done = threading.Event()
-        threads = [threading.Thread(target=keep_busy, args=(done,)) for _ in range(others)]
+        done.clear()
+        threads = [threading.Thread(target=keep_busy) for _ in range(others)]
         for thread in threads:
             thread.start()
-        seconds, differ = series(options.signals, chance)
+        seconds, differ = series(options.signals, chance, busy)
         done.set()
+        busy.set()
         for thread in threads:
             thread.join()
         failed += differ
