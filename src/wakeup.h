@@ -17,7 +17,7 @@ static inline int cb_is_woken(int fd)
 static inline int cb_is_woken(int fd)
 {
     char bytes[64];
-    return read(fd, bytes, sizeof bytes) >= 0 || (errno != EAGAIN && errno != EINTR);
+    return read(fd, bytes, sizeof bytes) >= 0 || errno != EAGAIN;
 }
 #endif
 

@@ -180,9 +180,63 @@ if child:
 """
 
 
-def test_a_child_has_a_wakeup_of_its_own():
-    run = subprocess.run(
-        [sys.executable, "-P", "-W", "ignore", "-c", FORKED],
+CLOSED = (
+    FORKED[: FORKED.index("assert interrupted()")]
+    + """
+import threading
+
+pipe = os.pipe()        # the next one has the same numbers
+os.close(pipe[0])
+os.close(pipe[1])
+closing = threading.Timer(0.1, os.close, pipe[:1])
+closing.start()
+assert interrupted()
+closing.join()
+os.fstat(pipe[1])
+try:
+    os.fstat(pipe[0])
+except OSError:
+    print("closed")
+"""
+)
+
+
+NO_MORE_FILES = (
+    FORKED[: FORKED.index("assert interrupted()")]
+    + """
+import resource
+
+pipe = os.pipe()
+os.close(pipe[0])
+os.close(pipe[1])
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (pipe[0], most))
+assert interrupted()
+try:
+    os.pipe()
+except OSError:
+    print("none")
+"""
+)
+
+
+def script(code):
+    return subprocess.run(
+        [sys.executable, "-P", "-W", "ignore", "-c", code],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
+
+
+def test_a_wakeup_that_was_closed_hides_no_signal():
+    run = script(CLOSED)
+    assert (run.returncode, run.stdout) == (0, "closed\n"), run.stderr
+
+
+def test_without_a_pipe_signals_are_seen_all_the_same():
+    run = script(NO_MORE_FILES)
+    assert (run.returncode, run.stdout) == (0, "none\n"), run.stderr
+
+
+def test_a_child_has_a_wakeup_of_its_own():
+    run = script(FORKED)
     assert run.returncode == 0, run.stderr
