@@ -76,7 +76,7 @@ WORKLOADS = {
         Workload(
             "wide", (784, 1024, 1024, 10), "relu", "softmax", "log_likelihood", 256, 5120, 0.01
         ),
-        Workload("big", (2048,) * 5, "relu", "identity", "quadratic", 512, 1024, 1e-4),
+        Workload("big", (2048,) * 5, "relu", "identity", "quadratic", 512, 4096, 1e-4),
         Workload(
             "expm", (4, 32, 16, 4), "tanh", "identity", "quadratic", 10000, 10000, 1e-3, "adam"
         ),

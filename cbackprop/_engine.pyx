@@ -13,8 +13,8 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
 from cbackprop._forward cimport forward
-from cbackprop._kernels cimport (CB_DROPS, CB_FEW_ROWS, CB_FLOAT32, CB_FLOAT64, CB_FOR_DROPOUT,
-                                 CB_FOR_SHUFFLE, CB_FOR_WEIGHTS, CB_PANEL, CB_SQUARED_ERROR,
+from cbackprop._kernels cimport (CB_ALIGNMENT, CB_DROPS, CB_FEW_ROWS, CB_FLOAT32, CB_FLOAT64,
+                                 CB_FOR_DROPOUT, CB_FOR_SHUFFLE, CB_FOR_WEIGHTS, CB_PANEL, CB_SQUARED_ERROR,
                                  CB_UINT8, CB_WALL, Pass, cb_barrier, cb_bf16_kernels_of,
                                  cb_dropout, cb_enter_alone, cb_enter_shared, cb_float_enter,
                                  cb_float_leave, cb_forbid, cb_index, cb_is_alone, cb_kernels,
@@ -27,7 +27,6 @@ from cbackprop._kernels cimport (CB_DROPS, CB_FEW_ROWS, CB_FLOAT32, CB_FLOAT64, 
 from cbackprop._output_error cimport measure
 
 cdef enum:
-    ALIGNMENT = 128
     LARGE_PAGE = 2 << 20
     SOME_SMALL_PAGES = 64 << 10
     KEPT_BYTES = 4_000_000
@@ -183,12 +182,12 @@ cdef cb_index panel_bytes(const cb_kernels *k, cb_index n_in, cb_index n_out) no
 
 
 cdef arena_of(counts, cb_index wall=CB_WALL):
-    # One zeroed allocation for all parts, and where they start, at multiples of ALIGNMENT. With
+    # One zeroed allocation for all parts, and where they start, at multiples of CB_ALIGNMENT. With
     # wall = 0 one part follows the other, for loops and copies over all of them.
     cdef cb_index start, n
     offsets = [0]
     for count in counts:
-        offsets.append(offsets[-1] + parts_of(count + wall, ALIGNMENT) * ALIGNMENT)
+        offsets.append(offsets[-1] + parts_of(count + wall, CB_ALIGNMENT) * CB_ALIGNMENT)
     arena = new_arena(offsets[-1])
     cdef uintptr_t base = address(arena)
     if wall:
@@ -217,8 +216,8 @@ cdef zeroed(cb_index n_bytes):
     # in one, which lives as long as any of them.
     global page
     if n_bytes < SOME_SMALL_PAGES:
-        return aligned(n_bytes, ALIGNMENT)
-    cdef cb_index size = parts_of(n_bytes, ALIGNMENT) * ALIGNMENT
+        return aligned(n_bytes, CB_ALIGNMENT)
+    cdef cb_index size = parts_of(n_bytes, CB_ALIGNMENT) * CB_ALIGNMENT
     if size > LARGE_PAGE // 2:
         return on_large_pages(size)[:n_bytes]
     # Nobody waits for the lock: whoever comes meanwhile, a collector's or a signal's code among

@@ -4,8 +4,12 @@ cdef extern from "Python.h" nogil:
 cdef struct Looks:
     double last             # when the last one was
     double between          # seconds from one to the next
-    int woken               # what a byte comes out of when there is something to see; or -1
-    bint may_arm            # no other code of the user's runs meanwhile, which might do the same
+    bint may_arm            # no Python code of the user's runs but handlers
+    bint may_keep           # nor anything that may want Python's lock while others wait for it
+    int into, out_of        # a pipe, or -1: Python's handler writes, the core reads
+    int process             # whose it is
+    int before              # where Python wrote until then
+    bint armed              # Python writes into it
     PyThreadState *caller   # while Python's lock is let go; else NULL
 
 
@@ -14,4 +18,4 @@ cdef void let_go(Looks *looks) noexcept nogil
 cdef void take_back(Looks *looks) noexcept nogil
 cdef bint is_due(Looks *looks, double now) noexcept nogil
 cdef bint look(Looks *looks, void *pending) noexcept nogil
-cdef disarm(Looks *looks)
+cdef void disarm(Looks *looks) noexcept

@@ -321,6 +321,7 @@ def train(Engine engine not None, Rows x not None, Targets y not None, here, sha
                           noise)
                  for thread in range(takers)]
     job.looks.may_arm = on_batch is None and ranks is None and not engine.in_python
+    job.looks.may_keep = job.looks.may_arm and engine.own is None
     run_without_lock(&job, &engine.pace)
     disarm(&job.looks)
     status = <int>(job.stop or job.ended)

@@ -200,7 +200,7 @@ static int all_finite(const void *x, cb_index n)
         for (int v = 0; v < 4; v++)
             bad[v] += v_load(p + i + v * LANES) - v_load(p + i + v * LANES);
     }
-    for (; 4 * LANES > CB_PANEL && i < n; i += LANES) /* n counts whole panels */
+    for (; 4 * VECTOR_BYTES > CB_ALIGNMENT && i < n; i += LANES)
         bad[0] += v_load(p + i) - v_load(p + i);
     int found = 0;
     set_not_finite(&found, (bad[0] + bad[1]) + (bad[2] + bad[3]));

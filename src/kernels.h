@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #define CB_PANEL 16 /* neurons in one column panel of a weight matrix */
+#define CB_ALIGNMENT 128 /* bytes: where each part of an arena begins, and a part of its size */
 #define CB_FEW_ROWS 2 /* up to here weighted_input takes a layer's whole width at once */
 
 typedef ptrdiff_t cb_index;
@@ -289,7 +290,7 @@ typedef struct cb_kernels {
     /* The weights into each neuron of a panel, made shorter where their norm is above `most`. */
     void (*limit_norms)(const cb_layer *l, cb_index panel, double most);
 
-    /* 1 where all n elements are finite. */
+    /* 1 where all n elements, whole CB_ALIGNMENTs, are finite. */
     int (*all_finite)(const void *x, cb_index n);
 
     /* y[i] = f(x[i]) for i < n: exp, log, tanh, sigmoid by number; for the tests. */

@@ -51,8 +51,10 @@ INLINE void product_rows(const int MR, const int NV, cb_index K, const real *a, 
         b0 += CB_PANEL;                                           \
         b1 += CB_PANEL;                                           \
         UNROLL(4)                                                 \
-        for (int q = 0; q < (MR + 2) / 3; q++)                    \
+        for (int q = 0; q < (MR + 2) / 3; q++) {                  \
             p[q]++;                                               \
+            AS_IT_IS(p[q]);                                       \
+        }                                                         \
     }
     for (const cb_index end = K < MR ? K : MR; k < end; k++) {
         __builtin_prefetch(out, 1);

@@ -41,8 +41,11 @@ typedef int64_t ireal;
 #define CB_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
 #define UNROLL(n) CB_PRAGMA(clang loop unroll(full))
+/* In a loop: the pointer is what it is. Clang would make an index and a dozen pointers of four. */
+#define AS_IT_IS(pointer) __asm__("" : "+r"(pointer))
 #else
 #define UNROLL(n) CB_PRAGMA(GCC unroll n)
+#define AS_IT_IS(pointer) (void)(pointer)
 #endif
 
 typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
