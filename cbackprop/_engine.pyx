@@ -14,8 +14,8 @@ from libc.string cimport memcpy
 
 from cbackprop._forward cimport forward
 from cbackprop._kernels cimport (CB_ALIGNMENT, CB_DROPS, CB_FEW_ROWS, CB_FLOAT32, CB_FLOAT64,
-                                 CB_FOR_DROPOUT, CB_FOR_SHUFFLE, CB_FOR_WEIGHTS, CB_PANEL, CB_SQUARED_ERROR,
-                                 CB_UINT8, CB_WALL, Pass, cb_barrier, cb_bf16_kernels_of,
+                                 CB_FOR_DROPOUT, CB_FOR_SHUFFLE, CB_FOR_WEIGHTS, CB_PANEL,
+                                 CB_SQUARED_ERROR, CB_UINT8, CB_WALL, Pass, cb_barrier, cb_bf16_kernels_of,
                                  cb_dropout, cb_enter_alone, cb_enter_shared, cb_float_enter,
                                  cb_float_leave, cb_forbid, cb_index, cb_is_alone, cb_kernels,
                                  cb_kernels_choose, cb_kernels_in_use,

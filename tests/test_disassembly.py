@@ -78,12 +78,21 @@ SOURCES = Path(__file__).resolve().parent.parent / "src"
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="a source for x86-64")
 @pytest.mark.skipif(not shutil.which("clang"), reason="needs clang")
 @pytest.mark.skipif(not SOURCES.is_dir(), reason="the C sources are not here")
-def test_nor_does_clang_s(tmp_path) -> None:
-    command = ["clang", "-std=c11", "-O3", "-ffp-contract=off", "-mavx2", "-mfma", "-Wno-psabi"]
-    command += ["-c", SOURCES / "kernels_avx2_f32.c", "-o", tmp_path / "tiles.o"]
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize(
+    ("table", "switches", "expected"),
+    [  # forward of 1 to 6 rows, BP4 of 2 to 6, of one vector and of two; of 1 to 12 and 2 to 12
+        ("avx2", ["-mavx2"], 22),
+        ("avx512", ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"], 46),
+    ],
+)
+def test_nor_does_clang_s(table, switches, expected, bits, tmp_path) -> None:
+    command = ["clang", "-std=c11", "-O3", "-ffp-contract=off", *switches, "-mfma", "-mprfchw"]
+    command += ["-mprefer-vector-width=512", "-Wno-psabi"]
+    command += ["-c", SOURCES / f"kernels_{table}_f{bits}.c", "-o", tmp_path / "tiles.o"]
     subprocess.run(command, check=True)
     tiles, loops, offenders = loops_that_touch_the_stack(tmp_path / "tiles.o")
-    assert tiles == 22  # forward of 1 to 6 rows, BP4 of 2 to 6, of one vector and of two
+    assert tiles == expected
     assert loops >= tiles
     assert not offenders
 
