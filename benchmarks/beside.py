@@ -47,8 +47,10 @@ def main():
                 team = [threading.Thread(target=compute) for _ in range(count)]
                 for thread in team:
                     thread.start()
-                times = [sample(net, work, X, y, threads, epochs) for _ in range(5)]
-                done.set()
+                try:
+                    times = [sample(net, work, X, y, threads, epochs) for _ in range(5)]
+                finally:
+                    done.set()
                 for thread in team:
                     thread.join()
                 medians.append(statistics.median(times) / epochs / steps * 1e6)

@@ -15,15 +15,15 @@ from libc.string cimport memcpy
 from cbackprop._forward cimport forward
 from cbackprop._kernels cimport (CB_ALIGNMENT, CB_DROPS, CB_FEW_ROWS, CB_FLOAT32, CB_FLOAT64,
                                  CB_FOR_DROPOUT, CB_FOR_SHUFFLE, CB_FOR_WEIGHTS, CB_PANEL,
-                                 CB_SQUARED_ERROR, CB_UINT8, CB_WALL, Pass, cb_barrier, cb_bf16_kernels_of,
-                                 cb_dropout, cb_enter_alone, cb_enter_shared, cb_float_enter,
-                                 cb_float_leave, cb_forbid, cb_index, cb_is_alone, cb_kernels,
-                                 cb_kernels_choose, cb_kernels_in_use,
+                                 CB_SQUARED_ERROR, CB_UINT8, CB_WALL, Pass, cb_barrier,
+                                 cb_bf16_kernels_of, cb_dropout, cb_enter_alone, cb_enter_shared,
+                                 cb_float_enter, cb_float_leave, cb_forbid, cb_index, cb_is_alone,
+                                 cb_kernels, cb_kernels_choose, cb_kernels_in_use,
                                  cb_kernels_named, cb_layer, cb_leave_alone, cb_leave_shared,
                                  cb_needs_z, cb_normal, cb_own, cb_philox, cb_program, cb_random,
-                                 cb_rows, cb_run, cb_seconds, cb_shuffle, cb_team,
-                                 cb_team_size, cb_uniform, cb_use_large_pages, inputs_room,
-                                 is_blocked, part, parts_of)
+                                 cb_rows, cb_run, cb_seconds, cb_shuffle, cb_team, cb_team_size,
+                                 cb_uniform, cb_use_large_pages, inputs_room, is_blocked, part,
+                                 parts_of)
 from cbackprop._output_error cimport measure
 
 cdef enum:

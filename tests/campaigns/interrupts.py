@@ -97,9 +97,11 @@ def main():
         threads = [threading.Thread(target=keep_busy) for _ in range(others)]
         for thread in threads:
             thread.start()
-        seconds, differ = series(options.signals, chance, busy)
-        done.set()
-        busy.set()
+        try:
+            seconds, differ = series(options.signals, chance, busy)
+        finally:
+            done.set()
+            busy.set()
         for thread in threads:
             thread.join()
         failed += differ
