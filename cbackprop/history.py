@@ -70,15 +70,6 @@ class History:
         """The curves as plain lists by name."""
         return asdict(self)
 
-    def extend(self, other: "History") -> None:
-        """Append the epochs of another history."""
-        self.score_name = other.score_name
-        for name, curve in vars(other).items():
-            if isinstance(curve, list):
-                getattr(self, name).extend(curve)
-        for name, curve in other.monitored.items():
-            self.monitored.setdefault(name, []).extend(curve)
-
     def plot(self, what: str | Sequence[str] = ("cost", "score"), *, ax: Any = None) -> Any:
         """Draw curves over the epochs, with matplotlib: ``pip install "cbackprop[plot]"``.
 
