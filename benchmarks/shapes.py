@@ -334,6 +334,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.25, help="about, of one sample")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
     if options.quick:
         options.repeats, options.seconds = 2, 0.05
     report = {"parts": {}, "missing": {}}
