@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from cbackprop import _engine
 sys.path.append(str(Path(__file__).parent.parent))
 
 TABLES = _engine.kernel_names()
+
+
+def pytest_configure():
+    """A shell's background ignores Ctrl-C, and so would the tests of it and what they start."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

@@ -23,7 +23,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -197,8 +196,6 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, metavar="FOLDER")
     parser.add_argument("--only-report", action="store_true", help="of what --keep has")
     options, words = parser.parse_known_args()
-    # A shell's background ignores Ctrl-C, and so would the tests of it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.keep or Path(temporary)).resolve()
         (folder / "coverage").mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,6 @@ import argparse
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -149,8 +148,6 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="files at a time")
     parser.add_argument("files", nargs="*", metavar="FILE")
     options = parser.parse_args()
-    # A shell's background ignores Ctrl-C, and so would the tests of it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder, environment = build(options.kind, options.again)
     files = options.files or [
         str(file.relative_to(ROOT)) for file in sorted((ROOT / "tests").glob("test_*.py"))
