@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 cdef extern from "kernels.h" nogil:
     ctypedef ptrdiff_t cb_index
-    enum: CB_PANEL, CB_FEW_ROWS, CB_ALIGNMENT
+    enum: CB_PANEL, CB_FEW_ROWS, CB_ALIGNMENT, CB_CACHE_LINE
     enum cb_activation: CB_SOFTMAX, CB_OWN_ACTIVATION
     enum cb_score: CB_ARGMAX, CB_SUBSET, CB_SQUARED_ERROR
     enum cb_source: CB_UINT8, CB_FLOAT32, CB_FLOAT64
@@ -77,7 +77,7 @@ cdef extern from "kernels.h" nogil:
         const int64_t *again
         cb_index count
         const int64_t *index
-        cb_index left, at, lines
+        cb_index left, at, lines, step, reach
 
     ctypedef struct cb_update:
         int rule, goes_on, adjusts

@@ -15,7 +15,7 @@ from cbackprop._gradients cimport gradient_columns, gradients, tiles_from
 from cbackprop._job cimport (INTERRUPTED, TURN, Job, check_share, clear_absent, end_batch,
                              end_epoch, enter_epoch, keep_share, mass_of, rate_of, sum_costs,
                              sum_squares, weigh)
-from cbackprop._kernels cimport (CB_FLOAT32, CB_PANEL, CB_SUM, CB_UINT8, Pass, cb_ahead,
+from cbackprop._kernels cimport (CB_CACHE_LINE, CB_FLOAT32, CB_PANEL, CB_SUM, CB_UINT8, Pass, cb_ahead,
                                  cb_end_turn, cb_index, cb_rows, cb_team, cb_update,
                                  cb_wait_for_turn, part, parts_of)
 from cbackprop._norms cimport (clip_gradients, limit_share, limit_weights, neurons, watch_errors,
@@ -24,21 +24,30 @@ from cbackprop._output_error cimport measure, output_error
 from cbackprop._updates cimport Descent, next_step
 
 
-cdef void look_ahead(Job *job, cb_index batch, int thread, int threads, cb_index tiles,
-                     cb_ahead *ahead) noexcept nogil:
+cdef enum:
+    FEW_LINES = 4       # of memory, which a core asks for at once without waiting
+
+
+cdef void look_ahead(Job *job, cb_index batch, cb_index steps, int thread, int threads,
+                     cb_index tiles, cb_ahead *ahead) noexcept nogil:
     # The rows that this thread will gather for that mini-batch of this epoch, and their
-    # targets, spread evenly over its tiles of BP4.
+    # targets, spread evenly over its tiles of BP4; where that is more than a few lines for each,
+    # and some would wait for room among those on their way, over the tiles' steps as well.
     cdef cb_index m = max(<cb_index>0, min(job.batch_size, job.n - batch * job.batch_size))
     cdef cb_index first = part(m, threads, thread), rows = part(m, threads, thread + 1) - first
     cdef const int64_t *index = job.index + batch * job.batch_size + first
-    ahead[0] = cb_ahead(job.x, &job.targets, index, rows, index, rows, 0,
-                        parts_of(rows * (lines_of(job.x) + lines_of(&job.targets)), tiles))
+    cdef cb_index lines = parts_of(rows * (lines_of(job.x) + lines_of(&job.targets)), tiles)
+    cdef cb_index step = min(lines * CB_CACHE_LINE // steps, <cb_index>CB_CACHE_LINE)
+    if lines <= FEW_LINES or lines > lines_of(job.x):
+        step = 0
+    ahead[0] = cb_ahead(job.x, &job.targets, index, rows, index, rows, 0, lines, step,
+                        ((steps - 1) * step // CB_CACHE_LINE + 1) * CB_CACHE_LINE)
 
 
 cdef inline cb_index lines_of(const cb_rows *x) noexcept nogil:
     # Cache lines that a row touches, wherever it begins.
-    return parts_of(x.width * (1 if x.type == CB_UINT8 else 4 if x.type == CB_FLOAT32 else 8) + 63,
-                    64)
+    return parts_of(x.width * (1 if x.type == CB_UINT8 else 4 if x.type == CB_FLOAT32 else 8)
+                    + CB_CACHE_LINE - 1, CB_CACHE_LINE)
 
 
 cdef void watch(Job *job, const Pass *p, cb_index batch, cb_index m, int thread,
@@ -121,7 +130,7 @@ cdef void by_samples(void *argument, int thread, cb_team *team) noexcept nogil:
                 job.stop = INTERRUPTED
                 return
             descent.eta = rate_of(job, batch)
-            look_ahead(job, batch + 1, thread, threads, tiles, &ahead)
+            look_ahead(job, batch + 1, m, thread, threads, tiles, &ahead)
             mass = mass_of(job, batch, m)
             if mass > 0:        # else the mini-batch is as if it were not there
                 next_step(&descent, mass, &update)
@@ -205,7 +214,7 @@ cdef void by_columns(void *argument, int thread, cb_team *team) noexcept nogil:
             propagate_error_to(p, 2, 0, 0, m)
             propagate_columns(p, 1, 0, 0, m, begin, end)
             descent.eta = rate_of(job, batch)
-            look_ahead(job, batch + 1, 0, 1, tiles, &ahead)
+            look_ahead(job, batch + 1, m, 0, 1, tiles, &ahead)
             mass = mass_of(job, batch, m)
             if mass > 0:
                 next_step(&descent, mass, &update)

@@ -176,7 +176,7 @@ static void gradient(const cb_layer *l, cb_index m, const void *inputs, cb_index
                 apply_rule(l, at1, n, near[1], bias_row, update);
         }
         if (ahead && ahead->left > 0)
-            look_ahead(ahead);
+            look_ahead(ahead, 0);
         a += TILE_ROWS * stride;
         at0 += n * CB_PANEL;
         at1 += n * CB_PANEL;

@@ -50,8 +50,9 @@ static void gradient(const cb_layer *l, cb_index m, const void *inputs, cb_index
     const int fused = update->rule == CB_SGD && !update->goes_on;
     const cb_index vectors = vectors_in(cols), least = rows / tiles, larger = rows % tiles;
     const int apart = fused && half_apart(cols);
+    const int may_ask = !update->goes_on && update->rule != CB_STORE;
     for (cb_index v = 0; v < vectors; v += apart ? 1 : 2) {
-        const int two = !apart && v + 1 < vectors;
+        const int two = !apart && v + 1 < vectors, half = fused && half_will_do(cols - v * LANES);
         const real *d0 = delta + v * LANES, *d1 = two ? d0 + LANES : d0;
         const real *a = inputs ? (const real *)inputs : (const real *)l->a_in + row;
         real *w = (real *)l->w + col / CB_PANEL * stride + row * CB_PANEL;
@@ -61,17 +62,21 @@ static void gradient(const cb_layer *l, cb_index m, const void *inputs, cb_index
         for (cb_index i = 0; i < tiles; i++) {
             const cb_index n = least + (i < larger);
             columns_fn *tile = columns_tiles[two][n - 1];
+            if (ahead && ahead->left > 0) {
+                o.ask = look_ahead(ahead, may_ask && !half && n >= TILE_ROWS - 1);
+                o.ask_step = ahead->step;
+                if (o.ask)
+                    tile = asking_tiles[two][n - (TILE_ROWS - 1)];
+            }
             o.first = !inputs && (i == 0 || col == 0); /* else they lie in order */
             if (!fused)
                 gradient_in_general(l, m, tile, n, a, lda, d0, d1, ldd, &o);
 #if defined(HALF_LANES)
-            else if (cols - v * LANES <= HALF_LANES)
+            else if (half)
                 half_columns_tiles[n - 1](m, a, lda, d0, ldd, &o);
 #endif
             else
                 tile(m, a, lda, d0, d1, ldd, &o);
-            if (ahead && ahead->left > 0)
-                look_ahead(ahead);
             a += inputs ? m * TILE_ROWS : n;
             o.w0 += n * CB_PANEL;
             o.w1 += n * CB_PANEL;

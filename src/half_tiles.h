@@ -101,6 +101,16 @@ static half_columns_fn *const half_columns_tiles[TILE_ROWS] = {
 #undef EVERY_FROM_3
 #endif
 
+/* Whether so few outputs, of a block or left of it, are these tiles'. */
+INLINE int half_will_do(cb_index cols)
+{
+#if defined(HALF_LANES)
+    return cols <= HALF_LANES;
+#else
+    return (void)cols, 0;
+#endif
+}
+
 /* Whether a block of cols outputs is one vector and at most half of another. */
 INLINE int half_apart(cb_index cols)
 {

@@ -16,6 +16,7 @@
 
 #define CB_PANEL 16 /* neurons in one column panel of a weight matrix */
 #define CB_ALIGNMENT 128 /* bytes: where each part of an arena begins, and a part of its size */
+#define CB_CACHE_LINE 64 /* bytes, on the CPUs that there are */
 #define CB_FEW_ROWS 2 /* up to here weighted_input takes a layer's whole width at once */
 
 typedef ptrdiff_t cb_index;
@@ -165,7 +166,9 @@ typedef struct cb_ahead {
     const int64_t *index; /* of those rows not yet asked for */
     cb_index left;        /* how many they are */
     cb_index at;          /* bytes of the first that are done */
-    cb_index lines;       /* cache lines to ask for after each tile of BP4 */
+    cb_index lines;       /* cache lines to ask for with each tile of BP4; */
+    cb_index step, reach; /* by its steps: bytes from what one asks for to what the next does, and */
+                          /* of all they ask for; or 0: at once */
 } cb_ahead;
 
 /* What becomes of the sums of BP3 and BP4 over a mini-batch of m samples, or of samples whose

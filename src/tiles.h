@@ -13,7 +13,6 @@
 #else
 #define TILE_ROWS 6
 #endif
-#define CACHE_LINE 64
 #define ROWS_AHEAD 32 /* steps, each of 12 clocks */
 #define TILE_COLS (2 * LANES > CB_PANEL ? 2 * LANES : CB_PANEL)
 
@@ -31,7 +30,7 @@ INLINE void product_rows(const int MR, const int NV, cb_index K, const real *a, 
                          const real *b0, const real *b1, real *out, cb_index ldo,
                          vec acc[TILE_ROWS][2])
 {
-    const int two_lines = NV > 1 && VECTOR_BYTES == CACHE_LINE;
+    const int two_lines = NV > 1 && VECTOR_BYTES == CB_CACHE_LINE;
     /* Rows r, r+1, r+2 share a base pointer: x86 addresses them as p, p + s, p + 2s. */
     const real *p[4] = {a, a + 3 * lda, a + 6 * lda, a + 9 * lda};
     cb_index k = 0;
@@ -68,15 +67,28 @@ INLINE void product_rows(const int MR, const int NV, cb_index K, const real *a, 
 #undef STEP
 }
 
+/* What a tile of BP4 ends in, for its first and second vector: rows of w, and where its sums
+ * lie if they go through memory. */
+typedef struct outcome {
+    real *w0, *w1, *sum0, *sum1;
+    const cb_update *update;
+    int bias_row, first;
+    const char *ask;   /* lines that the steps of a tile that asks ask for, */
+    cb_index ask_step; /* so many bytes apart */
+} outcome;
+
 /* During the first steps the rows of w that the sums will meet are asked for; after them, where
  * `first` says that they have not been near, the operands of the next tile and of the next block of
- * columns, which another core may have written. The step stands three times: as a function of its
+ * columns, which another core may have written; `asks`: look_ahead(). The step stands three times: as a function of its
  * own it made 784-30-10 on two threads 3 % slower (GCC 12). */
-INLINE void product_columns(const int MR, const int NV, cb_index K, const real *a, cb_index lda,
-                            const real *b0, const real *b1, cb_index ldb, const real *w0,
-                            const real *w1, int first, vec acc[TILE_ROWS][2])
+INLINE void product_columns(const int MR, const int NV, const int asks, cb_index K, const real *a,
+                            cb_index lda, const real *b0, const real *b1, cb_index ldb,
+                            const outcome *o, vec acc[TILE_ROWS][2])
 {
-    const int two_lines = NV > 1 && VECTOR_BYTES == CACHE_LINE;
+    const int two_lines = NV > 1 && VECTOR_BYTES == CB_CACHE_LINE;
+    const real *w0 = o->w0, *w1 = o->w1;
+    const char *ask = o->ask;
+    const cb_index ask_step = o->ask_step;
     cb_index k = 0;
 #define STEP                                                      \
     {                                                             \
@@ -88,6 +100,10 @@ INLINE void product_columns(const int MR, const int NV, cb_index K, const real *
             if (NV > 1)                                           \
                 acc[r][1] = v_fma(y, x1, acc[r][1]);              \
         }                                                         \
+        if (asks) {                                               \
+            __builtin_prefetch(ask, 0, 2);                        \
+            ask += ask_step;                                      \
+        }                                                         \
         a += lda;                                                 \
         b0 += ldb;                                                \
         b1 += ldb;                                                \
@@ -98,9 +114,9 @@ INLINE void product_columns(const int MR, const int NV, cb_index K, const real *
             __builtin_prefetch(w1 + k * CB_PANEL, 1);
         STEP
     }
-    if (first)
+    if (o->first)
         for (; k < K; k++) {
-            __builtin_prefetch(a + CACHE_LINE / sizeof(real), 0, 2);
+            __builtin_prefetch(a + CB_CACHE_LINE / sizeof(real), 0, 2);
             __builtin_prefetch(b0 + TILE_COLS, 0, 2);
             STEP
         }
@@ -129,24 +145,18 @@ INLINE void rows_tile(const int MR, const int NV, cb_index K, const real *a, cb_
     }
 }
 
-/* What a tile of BP4 ends in, for its first and second vector: rows of w, and where its sums
- * lie if they go through memory. */
-typedef struct outcome {
-    real *w0, *w1, *sum0, *sum1;
-    const cb_update *update;
-    int bias_row, first;
-} outcome;
-
 /* The sums begin at 0, or with what sum0 and sum1 hold; at the end they meet the rule:
- * w = decay w - rate sum (CB_SGD), sum = acc / m (CB_STORE), or sum = acc for others to use. */
-INLINE void columns_tile(const int MR, const int NV, cb_index K, const real *a, cb_index lda,
-                         const real *b0, const real *b1, cb_index ldb, const outcome *o)
+ * w = decay w - rate sum (CB_SGD), sum = acc / m (CB_STORE), or sum = acc for others to use.
+ * A tile that asks does not go on from sums and is not given CB_STORE. */
+INLINE void columns_tile(const int MR, const int NV, const int asks, cb_index K, const real *a,
+                         cb_index lda, const real *b0, const real *b1, cb_index ldb,
+                         const outcome *o)
 {
     vec acc[TILE_ROWS][2];
     UNROLL(12)
     for (int r = 0; r < MR; r++)
         acc[r][0] = acc[r][1] = (vec){0};
-    if (o->update->goes_on) {
+    if (!asks && o->update->goes_on) {
         UNROLL(12)
         for (int r = 0; r < MR; r++) {
             acc[r][0] = v_load(o->sum0 + r * CB_PANEL);
@@ -154,7 +164,7 @@ INLINE void columns_tile(const int MR, const int NV, cb_index K, const real *a, 
                 acc[r][1] = v_load(o->sum1 + r * CB_PANEL);
         }
     }
-    product_columns(MR, NV, K, a, lda, b0, b1, ldb, o->w0, o->w1, o->first, acc);
+    product_columns(MR, NV, asks, K, a, lda, b0, b1, ldb, o, acc);
     const cb_update *u = o->update;
     if (u->rule == CB_SGD) {
         const vec rate = v_set((real)-u->rate), decay = v_set((real)u->decay);
@@ -177,7 +187,7 @@ INLINE void columns_tile(const int MR, const int NV, cb_index K, const real *a, 
         }
         return;
     }
-    if (u->rule == CB_STORE) {
+    if (!asks && u->rule == CB_STORE) {
         const vec m = v_set((real)u->m);
         UNROLL(12)
         for (int r = 0; r < MR; r++) {
@@ -210,14 +220,22 @@ typedef void columns_fn(cb_index K, const real *a, cb_index lda, const real *b0,
     static void columns_##MR##x##NV(cb_index K, const real *a, cb_index lda, const real *b0, \
                                     const real *b1, cb_index ldb, const outcome *o)          \
     {                                                                                        \
-        columns_tile(MR, NV, K, a, lda, b0, b1, ldb, o);                                     \
+        columns_tile(MR, NV, 0, K, a, lda, b0, b1, ldb, o);                                  \
     }
-/* BP4 has two rows at least, an input and the bias. */
+#define ASKING_INSTANCE(MR, NV)                                                             \
+    static void asking_##MR##x##NV(cb_index K, const real *a, cb_index lda, const real *b0, \
+                                   const real *b1, cb_index ldb, const outcome *o)          \
+    {                                                                                       \
+        columns_tile(MR, NV, 1, K, a, lda, b0, b1, ldb, o);                                 \
+    }
+/* BP4 has two rows at least, an input and the bias; where rows are long it has the largest tiles. */
 #if TILE_ROWS == 12
+#define LARGEST_TILES(X, NV) X(11, NV) X(12, NV)
 #define EVERY_TILE_FROM_2(X, NV) \
     X(2, NV)                     \
     X(3, NV) X(4, NV) X(5, NV) X(6, NV) X(7, NV) X(8, NV) X(9, NV) X(10, NV) X(11, NV) X(12, NV)
 #else
+#define LARGEST_TILES(X, NV) X(5, NV) X(6, NV)
 #define EVERY_TILE_FROM_2(X, NV) X(2, NV) X(3, NV) X(4, NV) X(5, NV) X(6, NV)
 #endif
 #define EVERY_TILE(X, NV) X(1, NV) EVERY_TILE_FROM_2(X, NV)
@@ -225,16 +243,25 @@ EVERY_TILE(ROWS_INSTANCE, 1)
 EVERY_TILE(ROWS_INSTANCE, 2)
 EVERY_TILE_FROM_2(COLUMNS_INSTANCE, 1)
 EVERY_TILE_FROM_2(COLUMNS_INSTANCE, 2)
+LARGEST_TILES(ASKING_INSTANCE, 1)
+LARGEST_TILES(ASKING_INSTANCE, 2)
 #undef ROWS_INSTANCE
 #undef COLUMNS_INSTANCE
+#undef ASKING_INSTANCE
 
 #define ROWS_ENTRY(MR, NV) rows_##MR##x##NV,
 #define COLUMNS_ENTRY(MR, NV) columns_##MR##x##NV,
+#define ASKING_ENTRY(MR, NV) asking_##MR##x##NV,
 static rows_fn *const rows_tiles[2][TILE_ROWS] = {{EVERY_TILE(ROWS_ENTRY, 1)},
                                                   {EVERY_TILE(ROWS_ENTRY, 2)}};
 static columns_fn *const columns_tiles[2][TILE_ROWS] = {
     {NULL, EVERY_TILE_FROM_2(COLUMNS_ENTRY, 1)}, {NULL, EVERY_TILE_FROM_2(COLUMNS_ENTRY, 2)}};
+/* Of the rows TILE_ROWS - 1 and TILE_ROWS. */
+static columns_fn *const asking_tiles[2][2] = {{LARGEST_TILES(ASKING_ENTRY, 1)},
+                                               {LARGEST_TILES(ASKING_ENTRY, 2)}};
 #undef ROWS_ENTRY
 #undef COLUMNS_ENTRY
+#undef ASKING_ENTRY
 #undef EVERY_TILE
 #undef EVERY_TILE_FROM_2
+#undef LARGEST_TILES

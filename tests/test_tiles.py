@@ -77,6 +77,27 @@ def test_tiles_of_every_size_laid_out(table, dtype):
         close(found.nabla_w + found.nabla_b, right.nabla_w + right.nabla_b, dtype)
 
 
+@pytest.mark.parametrize(
+    "rule", [{}, {"l2": 0.25}, {"optimizer": "momentum"}, {"optimizer": "adam"}], ids=str
+)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_tiles_that_ask_for_the_next_rows(width, rule, table, dtype):
+    # Long rows whose numbers lie side by side are asked for by the largest tiles of BP4, step by
+    # step; those of a wider array's columns are not.
+    for n_in, batch in ((395, 10), (402, 16), (408, 28)):
+        rng = np.random.default_rng(n_in)
+        X, y = rng.random((5 * batch, n_in)).astype(dtype), rng.random((5 * batch, 3))
+        apart = np.repeat(X, 2, axis=1)[:, ::2]
+        asked, not_asked = (network(n_in, width, dtype) for _ in range(2))
+        for net, inputs in ((asked, X), (not_asked, apart)):
+            net.train(
+                inputs, y, epochs=2, batch_size=batch, learning_rate=1e-3, n_threads=1, shuffle=False,
+                **rule,
+            )  # fmt: skip
+        for a, b in zip(asked.weights, not_asked.weights, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("rows", [1, 2])
 def test_few_rows_of_every_width(rows, table, dtype):
     # Up to eight vectors of neurons at once; of 1 to 16 vectors of 2 to 16 numbers.
