@@ -28,7 +28,7 @@ cdef void given_error(const Pass *p, cb_index first, cb_index last) noexcept nog
 
 
 cdef void measure(const Pass *p, cb_index first, cb_index last) noexcept nogil:
-    # C and the score of each sample; before output_error, whose delta^L lends the space.
+    # C and the score of each sample.
     cdef const cb_layer *output = &p.layer[p.L]
     p.kernels.cost_value(&p.cost, output, p.y, first, last - first, p.costs)
     p.kernels.score(p.score, output, p.y, first, last - first, p.scores)

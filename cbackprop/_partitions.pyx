@@ -15,8 +15,8 @@ from cbackprop._gradients cimport gradient_columns, gradients, tiles_from
 from cbackprop._job cimport (INTERRUPTED, TURN, Job, check_share, clear_absent, end_batch,
                              end_epoch, enter_epoch, keep_share, mass_of, rate_of, sum_costs,
                              sum_squares, weigh)
-from cbackprop._kernels cimport (CB_CACHE_LINE, CB_FLOAT32, CB_PANEL, CB_SUM, CB_UINT8, Pass, cb_ahead,
-                                 cb_end_turn, cb_index, cb_rows, cb_team, cb_update,
+from cbackprop._kernels cimport (CB_CACHE_LINE, CB_FLOAT32, CB_PANEL, CB_SUM, CB_UINT8, Pass,
+                                 cb_ahead, cb_end_turn, cb_index, cb_rows, cb_team, cb_update,
                                  cb_wait_for_turn, part, parts_of)
 from cbackprop._norms cimport (clip_gradients, limit_share, limit_weights, neurons, watch_errors,
                                watched)

@@ -108,32 +108,27 @@ static void derivative_tile(const cb_layer *l, cb_index at, cb_index rows, cb_in
 }
 #undef OVER_TILE
 
-/* sum of x[0 .. n) in a fixed order: 16 running sums, then a tree; x[n .. padded) is 0. */
+/* sum of x[0 .. n) in a fixed order: 16 running sums, then halves; x[n .. padded) is 0. */
 static real row_sum(const real *x, cb_index n)
 {
-    real s[CB_PANEL] = {0};
+    vec s[CB_PANEL / LANES] = {{0}};
     for (cb_index j = 0; j < n; j += CB_PANEL)
-        for (int i = 0; i < CB_PANEL; i++)
-            s[i] += x[j + i];
-    for (int half = CB_PANEL / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            s[i] += s[i + half];
-    return s[0];
+        for (int i = 0; i < CB_PANEL / LANES; i++)
+            s[i] += v_load(x + j + i * LANES);
+    return v_sum(s);
 }
 
+/* NaN is less than every number. */
 static real row_max(const real *x, cb_index n)
 {
-    static const real count[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    const vec lane = v_load(count), least = v_set((real)-INFINITY);
+    const vec least = v_set((real)-INFINITY);
     vec top = least;
-    for (cb_index j = 0; j < n; j += LANES)
-        top = v_max(v_less(lane, v_set((real)(n - j)), v_load(x + j), least), top);
-    real s[LANES];
-    v_store(s, top);
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            s[i] = s[i + half] > s[i] ? s[i + half] : s[i];
-    return s[0];
+    cb_index j = 0;
+    for (; j + LANES <= n; j += LANES)
+        top = v_max(v_load(x + j), top);
+    if (j < n)
+        top = v_max(v_less(v_lanes(), v_set((real)(n - j)), v_load(x + j), least), top);
+    return v_largest(top);
 }
 
 /* a_j = exp(z_j - max z) / sum_k exp(z_k - max z) */
@@ -142,8 +137,7 @@ static void softmax_row(const real *z, real *a, cb_index n)
     const vec top = v_set(row_max(z, n));
     for (cb_index j = 0; j < n; j += LANES)
         v_store(a + j, v_exp(v_load(z + j) - top));
-    for (cb_index j = n; j % CB_PANEL != 0; j++)
-        a[j] = 0;
+    clear_rest(a, n, (n + CB_PANEL - 1) / CB_PANEL * CB_PANEL);
     const vec sum = v_set(row_sum(a, n));
     for (cb_index j = 0; j < n; j += LANES)
         v_store(a + j, v_load(a + j) / sum);
@@ -152,10 +146,13 @@ static void softmax_row(const real *z, real *a, cb_index n)
 /* delta_j = sum_k g_k da_k/dz_j = a_j (g_j - sum_k g_k a_k), g in delta on entry. */
 static void softmax_through_row(const real *a, real *delta, cb_index n)
 {
-    real s[CB_PANEL] = {0};
-    for (cb_index j = 0; j < n; j++)
-        s[j % CB_PANEL] += delta[j] * a[j];
-    const vec dot = v_set(row_sum(s, CB_PANEL));
+    vec s[CB_PANEL / LANES] = {{0}};
+    for (cb_index j = 0; j < n; j += CB_PANEL)
+        for (int i = 0; i < CB_PANEL / LANES; i++) {
+            const cb_index at = j + i * LANES;
+            s[i] += v_first(n - at, v_load(delta + at) * v_load(a + at));
+        }
+    const vec dot = v_set(v_sum(s));
     for (cb_index j = 0; j < n; j += LANES)
         v_store(delta + j, v_load(a + j) * (v_load(delta + j) - dot));
 }

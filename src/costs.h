@@ -6,37 +6,6 @@
 /* a kept off 0 and 1, where log and 1/a have no value. */
 INLINE vec off_zero(vec a) { return v_max(a, v_set(REAL_TINY)); }
 
-/* Of n terms summed modulo CB_PANEL: sums that stayed 0 are left out. */
-static double tree_sum(double s[CB_PANEL], cb_index n)
-{
-    for (int half = CB_PANEL / 2; half > 0; half /= 2)
-        for (int i = 0; i < half && i + half < n; i++)
-            s[i] += s[i + half];
-    return s[0];
-}
-
-/* 1/2 ||a - y||^2 */
-static double quadratic_value(const real *a, const real *y, cb_index n)
-{
-    double s[CB_PANEL]; /* the first n of them are set; n > 0 */
-    s[0] = 0;
-    for (int i = 0; i < CB_PANEL && i < n; i++) {
-        const double d = (double)a[i] - (double)y[i];
-        s[i] = d * d;
-    }
-    cb_index j = CB_PANEL;
-    for (; j + CB_PANEL <= n; j += CB_PANEL)
-        for (int i = 0; i < CB_PANEL; i++) {
-            const double d = (double)a[j + i] - (double)y[j + i];
-            s[i] += d * d;
-        }
-    for (int i = 0; j + i < n; i++) {
-        const double d = (double)a[j + i] - (double)y[j + i];
-        s[i] += d * d;
-    }
-    return 0.5 * tree_sum(s, n);
-}
-
 /* At most FEW numbers of a row at once, in float64. */
 #define FEW 4
 typedef double few __attribute__((vector_size(FEW * sizeof(double))));
@@ -44,15 +13,50 @@ typedef int64_t few_bits __attribute__((vector_size(FEW * sizeof(double))));
 typedef real few_reals
     __attribute__((vector_size(FEW * sizeof(real)), aligned(sizeof(real)), may_alias));
 
+/* The first n of x, 0 in the others. */
+INLINE few first_few(cb_index n, few x)
+{
+    const few_bits lane = {0, 1, 2, 3}, counts = lane < (int64_t)n - (few_bits){0};
+    return (few)((few_bits)x & counts);
+}
+
+/* Sums in float64, number j of a row in that of j modulo CB_PANEL. */
+typedef struct sums {
+    few s[CB_PANEL / FEW];
+} sums;
+
+INLINE double sum_of(const sums *s)
+{
+    const few x = (s->s[0] + s->s[2]) + (s->s[1] + s->s[3]);
+    return (x[0] + x[2]) + (x[1] + x[3]);
+}
+
+INLINE few squares(const real *a, const real *y)
+{
+    const few d = __builtin_convertvector(*(const few_reals *)a, few) -
+                  __builtin_convertvector(*(const few_reals *)y, few);
+    return d * d;
+}
+
+/* 1/2 ||a - y||^2 */
+static double quadratic_value(const real *a, const real *y, cb_index n)
+{
+    sums s = {{{0}}};
+    cb_index j = 0;
+    for (; j + CB_PANEL <= n; j += CB_PANEL)
+        for (int i = 0; i < CB_PANEL / FEW; i++)
+            s.s[i] += squares(a + j + i * FEW, y + j + i * FEW);
+    for (int i = 0; j < n; j += FEW, i++)
+        s.s[i] += first_few(n - j, squares(a + j, y + j));
+    return 0.5 * sum_of(&s);
+}
+
 /* What quadratic_value() says of n <= FEW outputs, in the order of its sums. */
 static void few_quadratic_values(const real *a, const real *y, cb_index n, cb_index ld,
                                  cb_index row, cb_index rows, double *values)
 {
-    const few_bits lane = {0, 1, 2, 3}, counts = lane < (int64_t)n - (few_bits){0};
     for (cb_index s = row; s < row + rows; s++) {
-        const few d = __builtin_convertvector(*(const few_reals *)(a + s * ld), few) -
-                      __builtin_convertvector(*(const few_reals *)(y + s * ld), few);
-        const few square = (few)((few_bits)(d * d) & counts);
+        const few square = first_few(n, squares(a + s * ld, y + s * ld));
         values[s] = 0.5 * ((square[0] + square[2]) + (square[1] + square[3]));
     }
 }
@@ -80,14 +84,16 @@ INLINE vec poisson_terms(int from_z, vec z, vec a, vec y)
 }
 
 /* log sum_k exp(z_k), in every lane */
-static vec log_sum_exp(const real *z, real *spare, cb_index n)
+static vec log_sum_exp(const real *z, cb_index n)
 {
     const vec top = v_set(row_max(z, n));
-    for (cb_index j = 0; j < n; j += LANES)
-        v_store(spare + j, v_exp(v_load(z + j) - top));
-    for (cb_index j = n; j % CB_PANEL != 0; j++)
-        spare[j] = 0;
-    return v_log(v_set(row_sum(spare, n))) + top;
+    vec s[CB_PANEL / LANES] = {{0}};
+    for (cb_index j = 0; j < n; j += CB_PANEL)
+        for (int i = 0; i < CB_PANEL / LANES; i++) {
+            const cb_index at = j + i * LANES;
+            s[i] += v_first(n - at, v_exp(v_load(z + at) - top));
+        }
+    return v_log(v_set(v_sum(s))) + top;
 }
 
 /* The costs that need nothing but a and y. */
@@ -110,26 +116,30 @@ INLINE vec cost_terms(int cost, vec parameter, vec a, vec y)
 }
 
 static double terms_value(const cb_cost_function *c, const cb_layer *l, const real *z,
-                          const real *a, const real *y, real *spare)
+                          const real *a, const real *y)
 {
     const cb_index n = l->n_out;
     const int likelihood = c->code == CB_LOG_LIKELIHOOD, entropy = c->code == CB_CROSS_ENTROPY;
     const int poisson = c->code == CB_POISSON;
     const int partner = likelihood ? CB_SOFTMAX : poisson ? CB_EXP : CB_SIGMOID;
     const int from_z = l->activation == partner;
-    const vec log_sum = likelihood && from_z ? log_sum_exp(z, spare, n) : (vec){0};
+    const vec log_sum = likelihood && from_z ? log_sum_exp(z, n) : (vec){0};
     const vec parameter = v_set((real)c->parameter);
-    double s[CB_PANEL] = {0};
-    for (cb_index j = 0; j < n; j += LANES) {
-        const vec zj = v_load(z + j), aj = v_load(a + j), yj = v_load(y + j);
-        const vec terms = likelihood ? log_likelihood_terms(from_z, zj, aj, yj, log_sum)
-                          : entropy  ? cross_entropy_terms(from_z, zj, aj, yj)
-                          : poisson  ? poisson_terms(from_z, zj, aj, yj)
-                                     : cost_terms(c->code, parameter, aj, yj);
-        for (int i = 0; i < LANES && j + i < n; i++)
-            s[(j + i) % CB_PANEL] += (double)terms[i];
+    sums s = {{{0}}};
+    for (cb_index j = 0; j < n; j += CB_PANEL) {
+        real terms[CB_PANEL] = {0};
+        for (cb_index k = j; k < n && k < j + CB_PANEL; k += LANES) {
+            const vec zk = v_load(z + k), ak = v_load(a + k), yk = v_load(y + k);
+            const vec x = likelihood ? log_likelihood_terms(from_z, zk, ak, yk, log_sum)
+                          : entropy  ? cross_entropy_terms(from_z, zk, ak, yk)
+                          : poisson  ? poisson_terms(from_z, zk, ak, yk)
+                                     : cost_terms(c->code, parameter, ak, yk);
+            v_store(terms + k - j, v_first(n - k, x));
+        }
+        for (int i = 0; i < CB_PANEL / FEW; i++)
+            s.s[i] += __builtin_convertvector(*(const few_reals *)(terms + i * FEW), few);
     }
-    return tree_sum(s, n);
+    return sum_of(&s);
 }
 
 /* dC/da of one vector of outputs, but of the quadratic cost; 0 at the kink of one that has it. */

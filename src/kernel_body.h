@@ -74,7 +74,6 @@ static void cost_value(const cb_cost_function *cost, const cb_layer *l, const vo
     }
     const cb_index n = l->n_out, ld = l->ld_out;
     const real *a = (const real *)l->a, *z = (const real *)l->z, *t = (const real *)y;
-    real *spare = (real *)l->delta;
     if (cost->code == CB_QUADRATIC && n <= FEW)
         few_quadratic_values(a, t, n, ld, row, rows, values);
     else if (cost->code == CB_QUADRATIC)
@@ -82,7 +81,7 @@ static void cost_value(const cb_cost_function *cost, const cb_layer *l, const vo
             values[s] = quadratic_value(a + s * ld, t + s * ld, n);
     else
         for (cb_index s = row; s < row + rows; s++)
-            values[s] = terms_value(cost, l, z + s * ld, a + s * ld, t + s * ld, spare + s * ld);
+            values[s] = terms_value(cost, l, z + s * ld, a + s * ld, t + s * ld);
 }
 
 INLINE vec slope(const int is_quadratic, const cb_cost_function *cost, vec parameter, vec a, vec y)

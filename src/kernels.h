@@ -167,7 +167,8 @@ typedef struct cb_ahead {
     cb_index left;        /* how many they are */
     cb_index at;          /* bytes of the first that are done */
     cb_index lines;       /* cache lines to ask for with each tile of BP4; */
-    cb_index step, reach; /* by its steps: bytes from what one asks for to what the next does, and */
+    cb_index step,
+        reach; /* by its steps: bytes from what one asks for to what the next does, and */
                           /* of all they ask for; or 0: at once */
 } cb_ahead;
 

@@ -1,20 +1,47 @@
 /* How good the outputs are, besides their cost; and what a sample's error counts. */
-/* Class of the largest output; the first one of equals. */
+/* Class of the largest output; the first one of equals, and where the first is NaN, that one. */
 static cb_index arg_max(const real *x, cb_index n)
 {
-    cb_index best = 0;
-    for (cb_index j = 1; j < n; j++)
-        if (x[j] > x[best])
-            best = j;
+    if (n <= 4 * CB_PANEL || x[0] != x[0]) {
+        cb_index best = 0;
+        for (cb_index j = 1; j < n; j++)
+            if (x[j] > x[best])
+                best = j;
+        return best;
+    }
+    /* Of each lane the largest and the first block that has it, carried as bits. */
+    const vec least = v_set((real)-INFINITY);
+    vec top = least, at = {0};
+    for (cb_index j = 0; j < n; j += LANES) {
+        const vec xj = n - j >= LANES
+                           ? v_load(x + j)
+                           : v_less(v_lanes(), v_set((real)(n - j)), v_load(x + j), least);
+        at = v_less(top, xj, v_from_bits((ireal)j - (ivec){0}), at);
+        top = v_max(xj, top);
+    }
+    const real largest = v_largest(top);
+    real tops[LANES];
+    ireal blocks[LANES];
+    v_store(tops, top);
+    __builtin_memcpy(blocks, &at, sizeof blocks);
+    ireal best = (ireal)n;
+    UNROLL(16)
+    for (int i = 0; i < LANES; i++) {
+        const ireal candidate = tops[i] == largest ? blocks[i] + (ireal)i : (ireal)n;
+        best = candidate < best ? candidate : best;
+    }
     return best;
 }
 
 static int same_side(const real *a, real threshold, const real *y, cb_index n)
 {
-    for (cb_index j = 0; j < n; j++)
-        if ((a[j] >= threshold) != (y[j] >= (real)0.5))
-            return 0;
-    return 1;
+    const vec half = v_set((real)0.5), level = v_set(threshold);
+    vec apart = {0};
+    for (cb_index j = 0; j < n; j += LANES) {
+        const ivec differ = (ivec)(v_load(a + j) >= level) ^ (ivec)(v_load(y + j) >= half);
+        apart = v_max(v_first(n - j, v_from_bits(differ & v_bits(v_set((real)1)))), apart);
+    }
+    return v_largest(apart) == 0;
 }
 
 static void weigh(const cb_layer *l, const double *weights, const int64_t *index, cb_index row,
@@ -57,9 +84,7 @@ static void add_squares(const cb_layer *l, const void *y, const double *weights,
             const double weight = weights ? weights[index[s]] : 1;
             if (weight == 0)
                 continue;
-            const few d = __builtin_convertvector(*(const few_reals *)(a + s * ld), few) -
-                          __builtin_convertvector(*(const few_reals *)(t + s * ld), few);
-            sum += weight * (d * d);
+            sum += weight * squares(a + s * ld, t + s * ld);
         }
         for (cb_index k = 0; k < n; k++)
             sums[j + k] = sum[j - at + k];

@@ -177,11 +177,63 @@ INLINE vec v_with_sign(vec x, vec s)
     return v_less(zero, s, x, v_less(s, zero, -x, s));
 }
 
-/* The first n lanes of x, 0 in the others. */
-INLINE vec v_first(cb_index n, vec x)
+/* 0, 1, 2 ... */
+INLINE vec v_lanes(void)
 {
     static const real lane[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    return v_less(v_load(lane), v_set((real)n), x, (vec){0});
+    return v_load(lane);
+}
+
+/* The first n lanes of x, 0 in the others. */
+INLINE vec v_first(cb_index n, vec x) { return v_less(v_lanes(), v_set((real)n), x, (vec){0}); }
+
+/* Lane i + n in lane i, for a constant n; any numbers where there is no such lane. */
+INLINE vec v_down(vec x, const int n)
+{
+#if defined(__clang__)
+    vec r = x;
+    UNROLL(16)
+    for (int i = 0; i < LANES - n; i++)
+        r[i] = x[i + n];
+    return r;
+#else
+    ivec from;
+    UNROLL(16)
+    for (int i = 0; i < LANES; i++)
+        from[i] = i + n;
+    return __builtin_shuffle(x, from); /* modulo LANES */
+#endif
+}
+
+/* The upper half to the lower half, until one is left. */
+#define HALVE(x, ONTO)                                 \
+    do {                                               \
+        if (LANES > 8)                                 \
+            x = ONTO(x, v_down(x, LANES > 8 ? 8 : 1)); \
+        if (LANES > 4)                                 \
+            x = ONTO(x, v_down(x, LANES > 4 ? 4 : 1)); \
+        if (LANES > 2)                                 \
+            x = ONTO(x, v_down(x, LANES > 2 ? 2 : 1)); \
+        x = ONTO(x, v_down(x, 1));                     \
+    } while (0)
+#define PLUS(a, b) ((a) + (b))
+#define LARGER(a, b) v_max(b, a)
+
+/* Of a panel's 16 sums. */
+INLINE real v_sum(vec s[CB_PANEL / LANES])
+{
+    for (int half = CB_PANEL / 2; half >= LANES; half /= 2)
+        for (int i = 0; i < half / LANES; i++)
+            s[i] += s[i + half / LANES];
+    vec x = s[0];
+    HALVE(x, PLUS);
+    return x[0];
+}
+
+INLINE real v_largest(vec x)
+{
+    HALVE(x, LARGER);
+    return x[0];
 }
 
 #if CB_BITS == 32

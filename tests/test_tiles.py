@@ -90,10 +90,7 @@ def test_tiles_that_ask_for_the_next_rows(width, rule, table, dtype):
         apart = np.repeat(X, 2, axis=1)[:, ::2]
         asked, not_asked = (network(n_in, width, dtype) for _ in range(2))
         for net, inputs in ((asked, X), (not_asked, apart)):
-            net.train(
-                inputs, y, epochs=2, batch_size=batch, learning_rate=1e-3, n_threads=1, shuffle=False,
-                **rule,
-            )  # fmt: skip
+            net.train(inputs, y, epochs=2, batch_size=batch, learning_rate=1e-3, **rule)
         for a, b in zip(asked.weights, not_asked.weights, strict=True):
             np.testing.assert_array_equal(a, b)
 
