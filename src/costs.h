@@ -83,17 +83,22 @@ INLINE vec poisson_terms(int from_z, vec z, vec a, vec y)
     return a - y * (from_z ? z : v_log(off_zero(a))); /* a = exp(z): ln a = z */
 }
 
-/* log sum_k exp(z_k), in every lane */
-static vec log_sum_exp(const real *z, cb_index n)
+/* log sum_k exp(z_k) of up to LANES rows, a lane for each */
+static vec log_sums_exp(const real *z, cb_index n, cb_index ld, cb_index rows)
 {
-    const vec top = v_set(row_max(z, n));
-    vec s[CB_PANEL / LANES] = {{0}};
-    for (cb_index j = 0; j < n; j += CB_PANEL)
-        for (int i = 0; i < CB_PANEL / LANES; i++) {
-            const cb_index at = j + i * LANES;
-            s[i] += v_first(n - at, v_exp(v_load(z + at) - top));
-        }
-    return v_log(v_set(v_sum(s))) + top;
+    real tops[LANES] = {0}, totals[LANES] = {0};
+    for (cb_index r = 0; r < rows; r++, z += ld) {
+        const vec top = v_set(row_max(z, n));
+        vec s[CB_PANEL / LANES] = {{0}};
+        for (cb_index j = 0; j < n; j += CB_PANEL)
+            for (int i = 0; i < CB_PANEL / LANES; i++) {
+                const cb_index at = j + i * LANES;
+                s[i] += v_first(n - at, v_exp(v_load(z + at) - top));
+            }
+        tops[r] = top[0];
+        totals[r] = v_sum(s);
+    }
+    return v_log(v_load(totals)) + v_load(tops);
 }
 
 /* The costs that need nothing but a and y. */
@@ -115,15 +120,19 @@ INLINE vec cost_terms(int cost, vec parameter, vec a, vec y)
     }
 }
 
-static double terms_value(const cb_cost_function *c, const cb_layer *l, const real *z,
-                          const real *a, const real *y)
+/* Whether the cost is reckoned from z, as the output error of the pair is a - y. */
+static int is_from_z(int cost, int activation)
 {
-    const cb_index n = l->n_out;
+    return activation == (cost == CB_LOG_LIKELIHOOD ? CB_SOFTMAX
+                          : cost == CB_POISSON      ? CB_EXP
+                                                    : CB_SIGMOID);
+}
+
+static double terms_value(const cb_cost_function *c, const int from_z, const real *z, const real *a,
+                          const real *y, cb_index n, vec log_sum)
+{
     const int likelihood = c->code == CB_LOG_LIKELIHOOD, entropy = c->code == CB_CROSS_ENTROPY;
     const int poisson = c->code == CB_POISSON;
-    const int partner = likelihood ? CB_SOFTMAX : poisson ? CB_EXP : CB_SIGMOID;
-    const int from_z = l->activation == partner;
-    const vec log_sum = likelihood && from_z ? log_sum_exp(z, n) : (vec){0};
     const vec parameter = v_set((real)c->parameter);
     sums s = {{{0}}};
     for (cb_index j = 0; j < n; j += CB_PANEL) {
@@ -140,6 +149,23 @@ static double terms_value(const cb_cost_function *c, const cb_layer *l, const re
             s.s[i] += __builtin_convertvector(*(const few_reals *)(terms + i * FEW), few);
     }
     return sum_of(&s);
+}
+
+static void terms_values(const cb_cost_function *c, const cb_layer *l, const real *y, cb_index row,
+                         cb_index rows, double *values)
+{
+    const cb_index n = l->n_out, ld = l->ld_out;
+    const int from_z = is_from_z(c->code, l->activation);
+    for (cb_index first = row; first < row + rows; first += LANES) {
+        const cb_index some = row + rows - first < LANES ? row + rows - first : LANES;
+        const real *z = (const real *)l->z + first * ld, *a = (const real *)l->a + first * ld;
+        real log_sum[LANES] = {0};
+        if (from_z && c->code == CB_LOG_LIKELIHOOD)
+            v_store(log_sum, log_sums_exp(z, n, ld, some));
+        for (cb_index s = 0; s < some; s++)
+            values[first + s] = terms_value(c, from_z, z + s * ld, a + s * ld, y + (first + s) * ld,
+                                            n, v_set(log_sum[s]));
+    }
 }
 
 /* dC/da of one vector of outputs, but of the quadratic cost; 0 at the kink of one that has it. */

@@ -73,15 +73,14 @@ static void cost_value(const cb_cost_function *cost, const cb_layer *l, const vo
         return;
     }
     const cb_index n = l->n_out, ld = l->ld_out;
-    const real *a = (const real *)l->a, *z = (const real *)l->z, *t = (const real *)y;
+    const real *a = (const real *)l->a, *t = (const real *)y;
     if (cost->code == CB_QUADRATIC && n <= FEW)
         few_quadratic_values(a, t, n, ld, row, rows, values);
     else if (cost->code == CB_QUADRATIC)
         for (cb_index s = row; s < row + rows; s++)
             values[s] = quadratic_value(a + s * ld, t + s * ld, n);
     else
-        for (cb_index s = row; s < row + rows; s++)
-            values[s] = terms_value(cost, l, z + s * ld, a + s * ld, t + s * ld);
+        terms_values(cost, l, t, row, rows, values);
 }
 
 INLINE vec slope(const int is_quadratic, const cb_cost_function *cost, vec parameter, vec a, vec y)
