@@ -91,7 +91,7 @@ def train_many(
 def _results(
     jobs: list[dict[str, Any]], X: Any, y: Any, executor: Any, fail: bool
 ) -> Iterator[tuple[int, Network | None, History | BaseException]]:
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import CancelledError, ThreadPoolExecutor
     from queue import SimpleQueue
 
     own = ThreadPoolExecutor(_threads.available()) if executor is None else None
@@ -99,6 +99,7 @@ def _results(
     # In threads of this process what is not wanted any more is stopped; elsewhere it ends.
     brake = _job.Brake() if isinstance(pool, ThreadPoolExecutor) else None
     futures: dict[Future[tuple[Network, History] | None], int] = {}
+    anew: set[int] = set()
     ended: SimpleQueue[Future[tuple[Network, History] | None]] = SimpleQueue()
 
     def submit(i: int, X: Any, y: Any) -> None:
@@ -113,8 +114,16 @@ def _results(
             left = len(jobs)
             while left:
                 future = ended.get()
-                i, error = futures[future], future.exception()
-                result = future.result() if error is None else None
+                i = futures[future]
+                try:
+                    error = future.exception()
+                    result = future.result() if error is None else None
+                except CancelledError:  # nobody here did: Dask, of a worker lost at a bad moment
+                    if i in anew or not isinstance(pool, _Dask):
+                        raise
+                    anew.add(i)
+                    submit(i, X, y)
+                    continue
                 if error is None and result is None:
                     submit(i, X, y)
                     continue
@@ -145,7 +154,8 @@ def _lent(pool: Any, X: Any, y: Any) -> Iterator[tuple[Any, Any, Any]]:
     client: Any = pool if hasattr(pool, "get_executor") else getattr(pool, "_client", None)
     if hasattr(client, "scatter"):  # Dask
         X, y = client.scatter([_Whole(X), _Whole(y)], broadcast=True, hash=False)
-        yield pool if pool is not client else client.get_executor(pure=False), X, y
+        # Not by its executors: they take a result for an error if its worker is lost meanwhile.
+        yield _Dask(client, {"pure": False, **getattr(pool, "_kwargs", {})}), X, y
     elif isinstance(X, np.ndarray) and (
         isinstance(pool, ProcessPoolExecutor) or type(pool).__module__.startswith("mpi4py.")
     ):
@@ -155,6 +165,14 @@ def _lent(pool: Any, X: Any, y: Any) -> Iterator[tuple[Any, Any, Any]]:
             yield pool, path, y
     else:
         yield pool, X, y
+
+
+class _Dask:
+    def __init__(self, client: Any, options: dict[str, Any]) -> None:
+        self.client, self.options = client, options
+
+    def submit(self, *call: Any) -> Any:
+        return self.client.submit(*call, **self.options)
 
 
 class _Whole:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +209,40 @@ def test_dask_trains_the_networks_of_a_lost_worker_anew(kind):
             if len(found) == 2:
                 os.kill(next(iter(cluster.workers.values())).process.pid, signal.SIGKILL)
     assert found == alone
+
+
+class _Forgetful:
+    """Dask's client as train_many uses it; what it is told first of a network, it forgets."""
+
+    def __init__(self, times):
+        self.pool, self.left = ThreadPoolExecutor(1), dict.fromkeys(range(3), times)
+
+    def get_executor(self, **options):
+        raise AssertionError("not asked for")
+
+    def scatter(self, values, **options):
+        return values
+
+    def submit(self, train, job, X, y, brake, *, pure):
+        future = self.pool.submit(train, job, X, y, brake)
+        if self.left[job["rng"]]:
+            self.left[job["rng"]] -= 1
+            future = Future()
+            future.cancel()
+            future.set_running_or_notify_cancel()
+        return future
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_networks_that_dask_forgets_are_trained_anew_once(times):
+    specs = [{"sizes": [4, 5, 3], "rng": i} for i in range(3)]
+    alone = {i: bits(net) for i, net, _ in train_many(specs, X, Y)}
+    found = train_many(specs, X, Y, executor=_Forgetful(times))
+    if times == 2:
+        with pytest.raises(CancelledError):
+            list(found)
+    else:
+        assert {i: bits(net) for i, net, _ in found} == alone
 
 
 def _sees_no_files():
